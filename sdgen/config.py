@@ -1,0 +1,73 @@
+"""Settings: every knob, its default, its SDGEN_ variable and its reason. Read once, passed down."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sdgen.errors import SettingError
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Settings(BaseSettings):
+    """All settings. A field `x` is set by the variable SDGEN_X; command line options win.
+
+    Build it with `read_settings(...)`, which turns a wrong value into a SettingError.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SDGEN_", frozen=True, extra="ignore")
+
+    # Where it listens
+    host: str = "127.0.0.1"  # this machine only, until somebody decides otherwise
+    port: Annotated[int, Field(ge=1, le=65535)] = 7860
+    share: bool = False  # a public Gradio link
+    auth: SecretStr | None = None  # "name:password" that the page asks for
+    yes_public: bool = False  # "I know that anybody with the link can use this machine"
+    mcp: bool = False  # also serve the endpoints as MCP tools; needs `pip install gradio[mcp]`
+
+    # What it draws with
+    model: str = ""  # a name, Hub id, folder or file; empty: picturebook, on a GPU Space sd15
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0  # CPU threads of torch; 0: torch's own choice
+    models_in_memory: Annotated[int, Field(ge=1, le=8)] = 2  # the least recently used goes first
+    safety_checker: bool = True  # where the model has one
+
+    # How much at once
+    max_queue: Annotated[int, Field(ge=1, le=1000)] = 32  # requests waiting or running
+    max_rows: Annotated[int, Field(ge=0, le=256)] = 0  # rows of one forward pass; 0: measured
+
+    # Where it keeps things
+    data_dir: Path = Path.home() / "sdgen"  # pictures and measurements
+
+    @property
+    def is_public(self) -> bool:
+        """True when others than this machine's users can reach the page."""
+        return self.share or self.host not in LOCAL_HOSTS
+
+    def login(self) -> tuple[str, str] | None:
+        """(name, password) from `auth`, or None. Raises SettingError when it has no colon."""
+        if self.auth is None or not self.auth.get_secret_value():
+            return None
+        name, colon, password = self.auth.get_secret_value().partition(":")
+        if not (name and colon and password):
+            raise SettingError("--auth / SDGEN_AUTH must have the form name:password.")
+        return name, password
+
+
+def read_settings(**given: object) -> Settings:
+    """Settings from SDGEN_ variables, overridden by those of `given` that are not None.
+
+    Raises SettingError with a sentence that names the variable; never shows a secret's value.
+    """
+    options = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**options)  # type: ignore[arg-type]  # checked by pydantic itself
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0])
+        raise SettingError(
+            f"SDGEN_{name.upper()} (or --{name.replace('_', '-')}): {first['msg']}."
+        ) from error

@@ -1,0 +1,1 @@
+"""Model families. torch begins here; only the engine thread calls into this package."""

@@ -1,0 +1,127 @@
+"""What is asked: one frozen value, checked once for every door (page, command line, API)."""
+
+import secrets
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sdgen.errors import InvalidRequest
+
+Sampler = Literal["euler", "euler_a", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+
+PROMPT_CHARS = 2000  # characters, each prompt
+SIDE_MIN, SIDE_MAX = 64, 2048  # pixels
+SIDE_MULTIPLE = 8  # pixels
+PIXELS_MAX = 1536 * 1536  # pixels of one picture
+STEPS_MAX = 150
+GUIDANCE_MAX = 30.0
+IMAGES_MAX = 16
+SEED_MAX = 2**32 - 1  # the range that other tools of the field read and write
+
+
+class GenerateRequest(BaseModel):
+    """A request for pictures. Image i of it equals the one image of a request with seed + i.
+
+    Build it with `GenerateRequest.checked(...)`, which raises InvalidRequest with one clear
+    sentence; the plain constructor raises pydantic's own error.
+
+    prompt, negative_prompt: text; weights as `(word:1.2)`.
+    model: a name of the table in sdgen.models, a Hub id, a folder or a .safetensors file.
+    width, height: pixels, multiples of 8. steps: denoising steps. guidance_scale: 1.0 is off.
+    seed: 0 to 2**32 - 1. num_images: how many. sampler: see sdgen.pipelines.noise_schedulers.
+    clip_skip: layers of the text encoder left out at its end (0 = none).
+    exact: run alone with a fixed row count, so that it repeats bit for bit.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    prompt: Annotated[str, Field(max_length=PROMPT_CHARS)]
+    negative_prompt: Annotated[str, Field(max_length=PROMPT_CHARS)] = ""
+    model: Annotated[str, Field(min_length=1, max_length=500)]
+    width: Annotated[int, Field(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_MULTIPLE)]
+    height: Annotated[int, Field(ge=SIDE_MIN, le=SIDE_MAX, multiple_of=SIDE_MULTIPLE)]
+    steps: Annotated[int, Field(ge=1, le=STEPS_MAX)]
+    guidance_scale: Annotated[float, Field(ge=0.0, le=GUIDANCE_MAX)]
+    seed: Annotated[int, Field(ge=0, le=SEED_MAX)]
+    num_images: Annotated[int, Field(ge=1, le=IMAGES_MAX)] = 1
+    sampler: Sampler
+    clip_skip: Annotated[int, Field(ge=0, le=4)] = 0
+    exact: bool = False
+
+    @field_validator("prompt", "negative_prompt")
+    @classmethod
+    def _plain_text(cls, text: str) -> str:
+        if "\x00" in text:
+            raise ValueError("holds a NUL character")
+        return text
+
+    @field_validator("prompt")
+    @classmethod
+    def _not_empty(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("is empty; describe the picture you want")
+        return text
+
+    @model_validator(mode="after")
+    def _bounds_together(self) -> Self:
+        if self.width * self.height > PIXELS_MAX:
+            raise ValueError(
+                f"width x height is {self.width}x{self.height}; at most {PIXELS_MAX:,} pixels fit"
+            )
+        if self.seed + self.num_images - 1 > SEED_MAX:
+            raise ValueError(f"seed + number of images passes {SEED_MAX}; image i uses seed + i")
+        return self
+
+    @classmethod
+    def checked(cls, **fields: object) -> "GenerateRequest":
+        """The request, or InvalidRequest naming the first wrong field and its limit."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise _sentence(error) from error
+
+
+def random_seed() -> int:
+    """A seed nobody chose. Kept below 2**31 so that every tool of the field accepts it."""
+    return secrets.randbelow(2**31)
+
+
+def _sentence(error: ValidationError) -> InvalidRequest:
+    """The first of pydantic's complaints as one sentence of ours."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "request"
+    label = field.replace("_", " ").capitalize()
+    context = first.get("ctx", {})
+    match first["type"]:
+        case "greater_than_equal":
+            text = f"must be at least {context['ge']}"
+        case "less_than_equal":
+            text = f"must be at most {context['le']}"
+        case "multiple_of":
+            text = f"must be a multiple of {context['multiple_of']}"
+        case "string_too_long":
+            text = f"is too long: at most {context['max_length']:,} characters"
+        case "string_too_short":
+            text = "is empty"
+        case "literal_error":
+            text = f"must be one of {context['expected']}"
+        case "finite_number":
+            text = "must be a finite number"
+        case "missing":
+            text = "is missing"
+        case "extra_forbidden":
+            text = "is not a field of a request"
+        case "int_type" | "int_from_float":
+            text = "must be a whole number"
+        case "float_type":
+            text = "must be a number"
+        case "bool_type":
+            text = "must be true or false"
+        case "string_type" | "string_unicode":
+            text = "must be text"
+        case _:
+            text = str(context.get("error", first["msg"]))
+    if field == "request":
+        return InvalidRequest(field, f"{text[:1].upper()}{text[1:]}.")
+    return InvalidRequest(field, f"{label} {text}.")
