@@ -6,7 +6,7 @@ width, r rows of one forward pass (a picture takes two rows with guidance, one w
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from PIL import Image
@@ -96,6 +96,7 @@ class StepPipeline(Protocol):
         """Give the memory back."""
 
 
+@runtime_checkable
 class WholePipeline(Protocol):
     """Any other model: one request at a time, the loop inside diffusers."""
 

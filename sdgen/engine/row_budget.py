@@ -1,0 +1,86 @@
+"""How many rows one forward pass is worth: measured once per machine, model and size.
+
+Batching pays on small models and on GPUs and loses on a CPU with a full-size model, so nothing is
+assumed: the engine times a few row counts and `best_row_count` picks. Results are kept in a JSON
+file of the data folder; a file that cannot be read or written only costs the measuring again.
+"""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sdgen.batcher import best_row_count
+
+log = logging.getLogger(__name__)
+
+ROW_COUNTS = (1, 2, 4, 8, 16, 32)
+REPEATS = 3  # timed calls per row count; the fastest counts
+PATIENCE_SECONDS = 3.0  # stop measuring larger counts once that much time is spent
+
+
+def measure(step: Callable[[int], bool]) -> dict[int, float]:
+    """Seconds per forward pass by row count. `step(n)` runs one pass of n rows and waits for it.
+
+    It answers False where n rows do not work (out of memory): no more are tried.
+
+    At least 1, 2 and 4 rows are timed, however slow the machine; slow passes are timed once.
+    """
+    begun = time.perf_counter()
+    seconds: dict[int, float] = {}
+    for count in ROW_COUNTS:
+        if count > 4 and time.perf_counter() - begun > PATIENCE_SECONDS:
+            break
+        begun_count = time.perf_counter()
+        if not step(count):
+            break
+        best = time.perf_counter() - begun_count
+        for _ in range(REPEATS):
+            if best > PATIENCE_SECONDS / 10 and count > 1:
+                break
+            begun_count = time.perf_counter()
+            step(count)
+            best = min(best, time.perf_counter() - begun_count)
+        seconds[count] = best
+    return seconds or {1: 0.0}
+
+
+class RowBudgets:
+    """Measured budgets by name, remembered in `path` (None: in memory only)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, dict[str, float]] = {}
+        if path is not None:
+            try:
+                self._known = json.loads(path.read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                pass
+            except (OSError, ValueError) as error:
+                log.warning("row budgets are measured anew: %s cannot be read (%s)", path, error)
+
+    def rows(self, name: str, step: Callable[[int], bool]) -> int:
+        """The budget of `name`, measured with `step` if it is not known yet."""
+        seconds = self._known.get(name)
+        if seconds is None:
+            measured = measure(step)
+            seconds = {str(count): value for count, value in measured.items()}
+            self._known[name] = seconds
+            self._save()
+            log.info("row budget of %s: %s", name, best_row_count(measured))
+        return best_row_count({int(count): value for count, value in seconds.items()})
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self._path.parent, suffix=".tmp", delete=False, encoding="utf-8"
+            ) as file:
+                json.dump(self._known, file, indent=1)
+            Path(file.name).replace(self._path)
+        except OSError as error:
+            log.warning("row budgets are not kept: %s", error)
