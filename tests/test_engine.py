@@ -22,7 +22,7 @@ from sdgen.errors import (
 from sdgen.job import Failed, Finished, ImageReady, Job, Loading, Note, Progress, Queued, Stopped
 from sdgen.models import ModelSpec
 from sdgen.request import GenerateRequest
-from tests.toy_pipeline import ToyPipeline
+from tests.toy_pipeline import ToyPipeline, ToyWhole
 
 WAIT = 20.0  # seconds; a bound that only a hang reaches
 
@@ -321,6 +321,50 @@ def test_the_row_budget_is_measured_once_and_kept(tmp_path: Path) -> None:
         assert bool(measured) is not again
         assert any(len(rows) == 4 for rows in made[-1].trace.passes)
         engine.close()
+
+
+def test_a_model_with_its_own_loop_lets_the_others_step_in_between(tmp_path: Path) -> None:
+    gate = threading.Semaphore(0)
+    made: dict[str, ToyPipeline | ToyWhole] = {}
+
+    def load(spec: ModelSpec) -> ToyPipeline | ToyWhole:
+        whole = spec.family == "whole"
+        made[spec.name] = ToyWhole(spec, gate) if whole else ToyPipeline(spec)
+        return made[spec.name]
+
+    engine = LocalEngine(Settings(data_dir=tmp_path, max_rows=8), load=load)
+    assert pixels(engine.submit(ask("warm")))
+    whole = engine.submit(ask(model="sdxl", steps=50, num_images=2))
+    later = engine.submit(ask(model="sdxl-turbo", steps=1))
+    gate.release(2)
+    _until(lambda: "sdxl" in made)
+    quick = engine.submit(ask("quick", steps=2))
+    gate.release(10)
+    assert pixels(quick), "it had to wait for the other model's whole loop"
+    assert whole.end is None
+    gate.release(1000)
+    assert [image.seed for image in whole.result(WAIT).images] == [7, 8]
+    assert later.result(WAIT).images
+    engine.close()
+
+
+def test_stop_reaches_into_a_model_with_its_own_loop(tmp_path: Path) -> None:
+    gate = threading.Semaphore(0)
+    made: list[ToyWhole] = []
+
+    def load(spec: ModelSpec) -> ToyWhole:
+        made.append(ToyWhole(spec, gate))
+        return made[-1]
+
+    engine = LocalEngine(Settings(data_dir=tmp_path), load=load)
+    job = engine.submit(ask(model="sdxl", steps=50))
+    gate.release(3)
+    _until(lambda: bool(made) and made[0].steps_taken == 3)
+    job.cancel()
+    gate.release(1000)
+    assert isinstance(list(job.events())[-1], Stopped)
+    assert made[0].steps_taken <= 4
+    engine.close()
 
 
 def _until(true: Callable[[], bool]) -> None:

@@ -130,3 +130,36 @@ def picture(latents: torch.Tensor) -> Image.Image:
         raise BrokenNumbers("The picture came out as broken numbers.")
     pixels = (latents[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(pixels.numpy())
+
+
+class ToyWhole:
+    """A WholePipeline: a loop of its own that calls back after every step."""
+
+    def __init__(self, spec: ModelSpec, gate: threading.Semaphore | None = None) -> None:
+        self.spec = spec
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
+        self.model_hash = "toy whole"
+        self.notes: tuple[str, ...] = ()
+        self.steps_taken = 0
+        self._gate = gate
+
+    def check(self, request: GenerateRequest) -> tuple[str, ...]:
+        return ()
+
+    def run(
+        self,
+        request: GenerateRequest,
+        index: int,
+        on_step: Callable[[int, Image.Image | None], bool],
+    ) -> Decoded | None:
+        for step in range(request.steps):
+            if self._gate is not None:
+                self._gate.acquire()
+            self.steps_taken += 1
+            if not on_step(step + 1, Image.new("RGB", (8, 8))):
+                return None
+        return Decoded(Image.new("RGB", (8, 8), (request.seed + index, 0, 0)))
+
+    def close(self) -> None:
+        pass
