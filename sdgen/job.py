@@ -154,9 +154,12 @@ class Job:
     """One accepted request. Thread-safe; written by one publisher, read by any number."""
 
     def __init__(
-        self, request: GenerateRequest, on_cancel: Callable[[], None] | None = None
+        self,
+        request: GenerateRequest,
+        on_cancel: Callable[[], None] | None = None,
+        job_id: str = "",
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = job_id or uuid.uuid4().hex  # the studio's job keeps the id of the engine's
         self.request = request
         self.created = time.time()  # seconds since the epoch
         self._on_cancel = on_cancel

@@ -1,0 +1,128 @@
+"""The `parameters` text of AUTOMATIC1111's web UI, which most tools of the field read and write.
+
+    a red robot on a beach
+    Negative prompt: blurry
+    Steps: 12, Sampler: DPM++ 2M Karras, CFG scale: 3, Seed: 7, Size: 256x256, Model: picturebook
+
+Format as in its modules/infotext_utils.py (`quote`, `parse_generation_parameters`).
+"""
+
+import json
+import re
+
+from sdgen.metadata.recipe import Recipe
+from sdgen.request import SAMPLERS
+from sdgen.samplers import SAMPLER_TITLES, sampler_from_title
+
+NEGATIVE = "Negative prompt:"
+SETTINGS_CHARS = 20_000  # characters of the last line that are looked at
+_SETTING = re.compile(r'(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
+# Settings that change nothing that a recipe of ours would say otherwise.
+_READ = {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Clip skip"}
+_READ |= {"Model", "Model hash", "Version", "RNG"}
+
+
+def parameters_text(recipe: Recipe) -> str:
+    """The recipe as A1111 writes it; values that are not known are left out."""
+    sampler = recipe.sampler
+    if sampler in SAMPLERS:
+        sampler = SAMPLER_TITLES[sampler]
+    size = None
+    if recipe.width is not None and recipe.height is not None:
+        size = f"{recipe.width}x{recipe.height}"
+    settings = {
+        "Steps": recipe.steps,
+        "Sampler": sampler,
+        "CFG scale": _short(recipe.guidance_scale),
+        "Seed": recipe.seed,
+        "Size": size,
+        "Model hash": recipe.model_hash[:10] or None,
+        "Model": recipe.model or None,
+        "Clip skip": recipe.clip_skip + 1 if recipe.clip_skip else None,
+        "Version": recipe.app,
+    }
+    said = [f"{name}: {_quoted(value)}" for name, value in settings.items() if value is not None]
+    negative = f"\n{NEGATIVE} {recipe.negative_prompt}" if recipe.negative_prompt else ""
+    return f"{recipe.prompt}{negative}\n{', '.join(said)}".strip()
+
+
+def recipe_from_parameters(text: str) -> Recipe:
+    """What such a text says. Never fails: a text without settings is all prompt.
+
+    A1111's "Clip skip: 2" is one layer left out, clip_skip=1 here.
+    """
+    *lines, last = text.strip().split("\n")
+    found = _SETTING.findall(last[:SETTINGS_CHARS])
+    if len(found) < 3:
+        lines.append(last)
+        found = []
+    settings = {name.strip(): _unquoted(value.strip()) for name, value in found}
+    prompt: list[str] = []
+    negative: list[str] = []
+    into = prompt
+    for line in (line.strip() for line in lines):
+        if line.startswith(NEGATIVE):
+            into = negative
+            line = line.removeprefix(NEGATIVE).strip()
+        into.append(line)
+    size = _SIZE.fullmatch(settings.get("Size", ""))
+    clip_skip = _whole(settings.get("Clip skip"))
+    others = [name for name in settings if name not in _READ][:20]
+    version = settings.get("Version", "")
+    return Recipe(
+        app=version if version.startswith("sdgen ") else f"A1111 {version}".strip(),
+        prompt="\n".join(prompt),
+        negative_prompt="\n".join(negative),
+        seed=_whole(settings.get("Seed")),
+        steps=_whole(settings.get("Steps")),
+        guidance_scale=_number(settings.get("CFG scale")),
+        sampler=_sampler(settings.get("Sampler"), settings.get("Schedule type")),
+        width=int(size[1]) if size else None,
+        height=int(size[2]) if size else None,
+        clip_skip=max(clip_skip - 1, 0) if clip_skip else 0,
+        model=settings.get("Model", ""),
+        model_hash=settings.get("Model hash", ""),
+        notes=(f"Not read, as it is not known here: {', '.join(others)}.",) if others else (),
+    )
+
+
+def _sampler(title: str | None, schedule: str | None) -> str | None:
+    """Our name for A1111's sampler and schedule, else its own words.
+
+    Until 1.8 the schedule was part of the title; since 1.9 it stands alone, and "Automatic" is the
+    sampler's own default: Karras for DPM++ 2M, the model's own sigmas ("Uniform") for the rest.
+    """
+    if title is None:
+        return None
+    if schedule == "Automatic":
+        schedule = "Karras" if title == "DPM++ 2M" else None
+    if schedule in (None, "Uniform", "Normal"):
+        return sampler_from_title(title) or title
+    return sampler_from_title(f"{title} {schedule}") or f"{title} {schedule}"
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]", text) else text
+
+
+def _unquoted(text: str) -> str:
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _short(number: float | None) -> str | None:
+    return None if number is None else repr(number).removesuffix(".0")
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"\d{1,15}", text, re.ASCII) else None
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"\d{1,6}(\.\d{1,20})?", text, re.ASCII) else None

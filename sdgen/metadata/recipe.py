@@ -1,0 +1,176 @@
+"""The recipe: all that is needed to draw one picture again, and nothing about who asked for it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PureWindowsPath
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
+
+from sdgen.errors import InvalidRequest, PictureUnreadable
+from sdgen.job import GeneratedImage
+from sdgen.models import DEFAULT_MODEL, bundled_models
+from sdgen.request import GenerateRequest
+from sdgen.version import VERSION
+
+APP = f"sdgen {VERSION}"
+
+
+class Recipe(BaseModel):
+    """What one picture was made of. Of another program's picture, only what it wrote down.
+
+    `model_dump_json()` and `recipe_from_json` are inverse. Never holds a key, a path or a name of
+    a user: of a model given as a folder or file, only the last part of its path is kept.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+    app: str  # "sdgen 0.1.0"; of another program, what it calls itself
+    prompt: str
+    negative_prompt: str = ""
+    seed: int | None = None  # of this very picture, not of the first of its request
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None  # our name where it is ours, else the other program's title
+    width: int | None = None  # pixels
+    height: int | None = None  # pixels
+    clip_skip: int = 0  # layers left out; 0 = none
+    model: str = ""
+    model_hash: str = ""  # SHA-256, hex; other programs keep its first ten digits
+    device: str = ""
+    dtype: str = ""
+    versions: tuple[tuple[str, str], ...] = ()  # a JSON object in the file
+    exact: bool = False  # asked to repeat bit for bit
+    shared: bool = False  # ran in a batch with other requests' rows
+    notes: tuple[str, ...] = ()  # fall-backs taken while drawing; parts that reading left out
+    created: str = ""  # UTC, ISO 8601
+
+    @field_validator("versions", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        return tuple(value.items()) if isinstance(value, dict) else value
+
+    @field_serializer("versions")
+    def _mapping(self, value: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        return dict(value)
+
+    @property
+    def ours(self) -> bool:
+        """True when this program wrote it, so that its seed means the same picture here."""
+        return self.app.startswith("sdgen ")
+
+
+@dataclass(frozen=True)
+class FormFields:
+    """A recipe as fields for `ModelSpec.request(**fields)`, and sentences on what was left out."""
+
+    fields: dict[str, object]
+    notes: tuple[str, ...]
+
+
+def recipe_for(
+    request: GenerateRequest, image: GeneratedImage, created: datetime | None = None
+) -> Recipe:
+    """The recipe of one finished picture. created: when, by default now."""
+    info = image.info
+    home = str(Path.home())
+    return Recipe(
+        app=APP,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=image.seed,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        sampler=request.sampler,
+        width=image.image.width,
+        height=image.image.height,
+        clip_skip=request.clip_skip,
+        model=public_model_name(request.model),
+        model_hash=info.model_hash,
+        device=info.device,
+        dtype=info.dtype,
+        versions=info.versions,
+        exact=request.exact,
+        shared=info.shared,
+        notes=tuple(note.replace(home, "~") for note in info.notes),
+        created=(created or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def public_model_name(model: str) -> str:
+    """The model without the machine's folders: a name or a Hub id as it is, of a path its end."""
+    looks_local = model.startswith((".", "/", "~")) or "\\" in model or ":" in model
+    looks_local = looks_local or model.lower().endswith(".safetensors") or model.count("/") > 1
+    if model in bundled_models() or not (looks_local or _is_here(model)):
+        return model
+    return PureWindowsPath(model).name or "model"
+
+
+def _is_here(model: str) -> bool:
+    """True when there is a folder or file of that name."""
+    try:
+        return Path(model).exists()
+    except OSError:  # longer than a file name can be
+        return False
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """The recipe of our own JSON chunk. Raises PictureUnreadable when it is not one."""
+    try:
+        return Recipe.model_validate_json(text)
+    except ValidationError as error:
+        raise PictureUnreadable("The recipe inside this picture is damaged.") from error
+
+
+def form_fields(recipe: Recipe, models: Collection[str]) -> FormFields:
+    """What of a recipe a form can take. models: names that can be chosen here.
+
+    Every value is tried against GenerateRequest; one that does not fit becomes a note.
+    """
+    fields: dict[str, object] = {}
+    notes: list[str] = []
+    offered: dict[str, object] = {
+        "prompt": recipe.prompt,
+        "negative_prompt": recipe.negative_prompt,
+        "seed": recipe.seed,
+        "steps": recipe.steps,
+        "guidance_scale": recipe.guidance_scale,
+        "clip_skip": recipe.clip_skip,
+    }
+    for name, value in offered.items():
+        _offer(fields, notes, {name: value})
+    _offer(fields, notes, {"width": recipe.width, "height": recipe.height})
+    if recipe.ours:
+        fields["exact"] = recipe.exact
+    if recipe.sampler is not None:
+        try:
+            GenerateRequest.checked(**{**_plain_request(), "sampler": recipe.sampler})
+            fields["sampler"] = recipe.sampler
+        except InvalidRequest:
+            notes.append(f"The sampler “{recipe.sampler}” is not known here; choose another.")
+    if recipe.model in models:
+        fields["model"] = recipe.model
+    elif recipe.model:
+        notes.append(f"It was made with the model “{recipe.model}”, which is not offered here.")
+    if not recipe.ours:
+        notes.append("It was made by another program: its seed draws another picture here.")
+        notes += recipe.notes
+    if "<lora:" in recipe.prompt:
+        notes.append("Its prompt names LoRA files, which are not loaded by such tags here.")
+    return FormFields(fields, tuple(notes))
+
+
+def _offer(fields: dict[str, object], notes: list[str], given: dict[str, object]) -> None:
+    """Move `given` to the fields if it is there and allowed, else to the notes."""
+    if None in given.values():
+        return
+    try:
+        GenerateRequest.checked(**{**_plain_request(), **given})
+        fields.update(given)
+    except InvalidRequest as error:
+        notes.append(f"Left out: {error}")
+
+
+def _plain_request() -> dict[str, object]:
+    """Fields that are certainly allowed, to try one value at a time among them."""
+    return bundled_models()[DEFAULT_MODEL].request(prompt="x", seed=0).model_dump()

@@ -1,0 +1,282 @@
+"""The use cases. Page, command line and API call these and nothing below.
+
+studio = Studio(settings, engine)
+job = studio.start(request)             # refusals happen here, before anything runs
+for event in job.events(): ...          # the engine's events, with Saved for each picture
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from sdgen import model_files as default_model_files
+from sdgen.config import Settings
+from sdgen.errors import (
+    GenerationFailed,
+    InvalidRequest,
+    ModelUnavailable,
+    ShuttingDown,
+    StorageFailed,
+)
+from sdgen.job import (
+    Engine,
+    EngineStatus,
+    Failed,
+    Finished,
+    Heartbeat,
+    ImageReady,
+    Job,
+    Loading,
+    Saved,
+    Stopped,
+)
+from sdgen.metadata import (
+    FormFields,
+    Recipe,
+    encode_png,
+    form_fields,
+    public_model_name,
+    read_recipe,
+    recipe_for,
+)
+from sdgen.models import (
+    DEFAULT_MODEL,
+    ModelSpec,
+    ModelWords,
+    bundled_models,
+    find_model,
+)
+from sdgen.pictures import day_folder, list_pictures, remove_stumps, save_picture
+from sdgen.request import GenerateRequest, Sampler
+
+OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
+
+
+class ModelFiles(Protocol):
+    """Which models are on this machine, and how to fetch one: the module sdgen.model_files."""
+
+    def is_local(self, spec: ModelSpec) -> bool: ...
+    def local_folder(self, spec: ModelSpec) -> Path: ...
+    def download(self, spec: ModelSpec, on_progress: OnProgress) -> Path: ...
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a person needs to know to choose a model."""
+
+    name: str  # for GenerateRequest.model
+    title: str
+    local: bool  # on this machine: needs no download
+    download_bytes: int  # 0: nothing to fetch, or not known
+    licence: str
+    width: int  # native size, pixels
+    height: int
+    steps: int  # defaults
+    guidance_scale: float
+    sampler: Sampler
+    ignores: frozenset[str]  # fields of GenerateRequest without effect
+    words: ModelWords | None = field(default=None, repr=False)
+
+
+class Studio:
+    """Starts requests, keeps every picture, knows the models. Thread-safe; imports no torch."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, model_files: ModelFiles | None = None
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._model_files = model_files or default_model_files
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[Job, threading.Thread]] = {}
+        self._closed = False
+        self._specs = bundled_models()
+        self._default = DEFAULT_MODEL
+        self.model_problem = ""  # why the configured model cannot be had, as a sentence
+        self._offer(settings.model)
+        remove_stumps(settings.data_dir)
+
+    # --- drawing
+
+    def request(self, **given: object) -> GenerateRequest:
+        """A checked request with the model's defaults for all that is absent or None.
+
+        Without a model it is for default_model(). Raises InvalidRequest and ModelUnavailable.
+        """
+        name = given.get("model") or self._default
+        if not isinstance(name, str):
+            raise InvalidRequest("model", "Model must be text.")
+        return self._spec(name).request(**{**given, "model": name})
+
+    def start(self, request: GenerateRequest, folder: Path | None = None) -> Job:
+        """Queue a request; its job's pictures go to disk at once, whether anybody watches or not.
+
+        The job has the engine's events, with Saved in the place of ImageReady. folder: where the
+        pictures go, by default the day's folder of the data folder. Raises what Engine.submit
+        raises, ModelUnavailable for a model that is not offered or damaged, and DownloadNeeded.
+        """
+        spec = self._spec(request.model)
+        self._model_files.local_folder(replace(spec, name=request.model))  # raises, if not here
+        with self._lock:
+            if self._closed:
+                raise ShuttingDown
+            inner = self._engine.submit(request.model_copy(update={"model": spec.name}))
+            outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
+            thread = threading.Thread(
+                target=self._follow,
+                args=(inner, outer, folder),
+                name=f"save-{outer.id[:8]}",
+                daemon=True,  # close() waits for it; a process that is killed does not
+            )
+            self._running[outer.id] = outer, thread
+            thread.start()
+        return outer
+
+    def job(self, job_id: str) -> Job | None:
+        """The job of that id while it runs, so that a page can find its own again."""
+        with self._lock:
+            found = self._running.get(job_id)
+        return found[0] if found else None
+
+    def _follow(self, inner: Job, outer: Job, folder: Path | None) -> None:
+        """Pass the inner job's events on, writing pictures on the way. Ends with the outer job."""
+        try:
+            for event in inner.events():
+                match event:
+                    case ImageReady(image):
+                        recipe = recipe_for(outer.request, image)
+                        into = folder or day_folder(self._settings.data_dir)
+                        path = save_picture(into, encode_png(image.image, recipe))
+                        outer.publish(Saved(image.index, image.seed, path, image.flagged))
+                    case Loading():
+                        outer.publish(Loading(outer.request.model))
+                    case Heartbeat():
+                        pass
+                    case Finished() | Stopped() | Failed():
+                        self._forget(outer)
+                        outer.publish(event)
+                    case _:
+                        outer.publish(event)
+        except StorageFailed as error:
+            inner.cancel()
+            self._forget(outer)
+            outer.publish(Failed(error))
+        finally:
+            if outer.end is None:  # a defect of ours: it goes to the log, and nobody waits forever
+                inner.cancel()
+                self._forget(outer)
+                outer.publish(
+                    Failed(GenerationFailed(f"Something went wrong inside (job {outer.id})."))
+                )
+
+    def _forget(self, job: Job) -> None:
+        with self._lock:
+            self._running.pop(job.id, None)
+
+    # --- pictures
+
+    def recipe_of(self, path: Path) -> Recipe:
+        """The recipe inside a picture file. Raises PictureUnreadable."""
+        return read_recipe(path)
+
+    def form_of(self, recipe: Recipe) -> FormFields:
+        """A recipe as fields of a form, with sentences on what could not be taken over."""
+        return form_fields(recipe, self._specs.keys())
+
+    def recent(self, limit: int = 100) -> list[Path]:
+        """The newest pictures of the data folder, newest first."""
+        return list_pictures(self._settings.data_dir, limit)
+
+    # --- models
+
+    def models(self) -> list[ModelCard]:
+        """The models that can be asked for: the table, and the configured one if it is another."""
+        return [self._card(name, spec) for name, spec in self._specs.items()]
+
+    def model(self, name: str) -> ModelCard:
+        """The card of one model. Raises ModelUnavailable for a name that is not offered."""
+        return self._card(name, self._spec(name))
+
+    def default_model(self) -> str:
+        """The configured model's name; the bundled one where `model_problem` says why not."""
+        return self._default
+
+    def download(self, name: str, on_progress: OnProgress) -> Path:
+        """Fetch a model; only ever called when somebody has agreed. Its folder.
+
+        Raises ModelUnavailable with the reason: no network, no access, disk full, wrong content.
+        """
+        spec = self._spec(name)
+        folder = self._model_files.download(spec, on_progress)
+        if name not in bundled_models():
+            self._offer(spec.name)  # only the files themselves tell what a foreign model is
+        return folder
+
+    def _offer(self, model: str) -> None:
+        """Offer the configured model beside the table, as the default.
+
+        One that is given as a path is known by the last part of it: paths stay on this machine.
+        """
+        if not model or model in self._specs:
+            self._default = model or self._default
+            return
+        try:
+            spec = find_model(model)
+        except ModelUnavailable as error:
+            self.model_problem = str(error)
+            return
+        name = public_model_name(spec.name)
+        if name in bundled_models():
+            name = f"{name} (local)"
+        spec = replace(spec, title=public_model_name(spec.title))
+        self._specs = {name: spec, **bundled_models()}
+        self._default = name
+
+    def _spec(self, name: str) -> ModelSpec:
+        spec = self._specs.get(name)
+        if spec is None:
+            raise ModelUnavailable(
+                f"The model '{name}' is not offered here. There are: {', '.join(self._specs)}. "
+                "Another one is added with --model or SDGEN_MODEL when the app starts."
+            )
+        return spec
+
+    def _card(self, name: str, spec: ModelSpec) -> ModelCard:
+        return ModelCard(
+            name=name,
+            title=spec.title,
+            local=self._model_files.is_local(spec),
+            download_bytes=spec.download_bytes,
+            licence=spec.licence,
+            width=spec.width,
+            height=spec.height,
+            steps=spec.steps,
+            guidance_scale=spec.guidance_scale,
+            sampler=spec.sampler,
+            ignores=spec.ignores,
+            words=spec.words,
+        )
+
+    # --- the whole
+
+    def status(self) -> EngineStatus:
+        """What the engine is doing now; models under the names they have here."""
+        names = {spec.name: name for name, spec in self._specs.items()}
+        status = self._engine.status()
+        return replace(status, loaded=tuple(names.get(model, model) for model in status.loaded))
+
+    def close(self, grace: float = 5.0) -> None:
+        """Take nothing new, stop what runs, keep what was finished. Idempotent.
+
+        grace: seconds for the engine to stop, and then again for pictures on their way to disk.
+        """
+        with self._lock:
+            self._closed = True
+            threads = [thread for _, thread in self._running.values()]
+        self._engine.close(grace)
+        deadline = time.monotonic() + grace
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
