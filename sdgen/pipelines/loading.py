@@ -1,0 +1,222 @@
+"""From a ModelSpec to a pipeline in memory: local files only, safetensors only, no foreign code."""
+
+import inspect
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+from diffusers.utils import logging as diffusers_log
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_log
+
+from sdgen.config import Settings
+from sdgen.errors import ModelUnavailable, SdgenError
+from sdgen.model_files import local_folder, model_hash
+from sdgen.model_formats import (
+    ModelIndex,
+    checkpoint_kind,
+    folder_variant,
+    names_on_disk,
+    predicts_velocity,
+    read_index,
+)
+from sdgen.models import STEPPED_PIPELINES, FileSource, HubSource, ModelSpec
+from sdgen.pipelines.device import (
+    GIB,
+    WORKING_BYTES,
+    DeviceChoice,
+    choose_device,
+    free_bytes,
+    save_memory,
+    settle_dtype,
+)
+from sdgen.pipelines.faults import free_memory, is_out_of_memory
+from sdgen.pipelines.sd import SdPipeline
+from sdgen.pipelines.whole import WholeDiffusersPipeline
+
+if TYPE_CHECKING:
+    from sdgen.pipelines.base import StepPipeline, WholePipeline
+
+log = logging.getLogger(__name__)
+
+_LIBRARIES = ("diffusers", "transformers")  # besides the pipeline modules of diffusers itself
+
+
+def load_pipeline(
+    spec: ModelSpec, settings: Settings, cache_dir: Path, hub_cache: Path | None = None
+) -> "StepPipeline | WholePipeline":
+    """The model, ready to draw, on the device and in the dtype that suit it.
+
+    cache_dir: where measurements and hashes are remembered. hub_cache: the Hub's cache folder;
+    None: where huggingface_hub keeps it. Fetches nothing.
+    Raises DownloadNeeded when it is not on this machine, else ModelUnavailable with the reason.
+    """
+    folder = local_folder(spec, hub_cache)
+    digest = model_hash(spec, cache_dir, hub_cache)
+    choice = choose_device(settings.device, settings.dtype)
+    checker = settings.safety_checker
+    with _loading_errors(spec), _quiet():
+        if isinstance(spec.source, FileSource):
+            pipe = _from_file(spec.source.path, folder, choice.dtype)
+        else:
+            pipe = _from_folder(spec, folder, choice.dtype, checker)
+        _check_filled(pipe, spec.title)
+        pipe.set_progress_bar_config(disable=True)
+        choice, notes = _place(pipe, choice)
+    if type(pipe).__name__ in STEPPED_PIPELINES:
+        spec = replace(spec, family="sd")
+        return SdPipeline(pipe, spec, choice, digest, notes, safety=checker)
+    return WholeDiffusersPipeline(pipe, replace(spec, family="whole"), choice, digest, notes)
+
+
+def _from_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, checker: bool) -> Any:
+    """A folder in diffusers' layout."""
+    index = read_index(folder)
+    wanted = spec.source.variant if isinstance(spec.source, HubSource) else None
+    pipeline_class = _pipeline_class(index, spec.title)
+    options: dict[str, Any] = {}
+    if "safety_checker" in index.components and not checker:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
+    return pipeline_class.from_pretrained(
+        str(folder),
+        dtype=dtype,
+        variant=folder_variant(names_on_disk(folder, index), index, wanted),
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        **options,
+    )
+
+
+def _pipeline_class(index: ModelIndex, title: str) -> Any:
+    """The class to load with. Raises ModelUnavailable where it cannot draw from text alone."""
+    for library, _ in index.components.values():
+        if library not in _LIBRARIES and not hasattr(diffusers.pipelines, library):
+            raise ModelUnavailable(
+                f"The model '{title}' wants the library '{library}', which sdgen does not use."
+            )
+    found = getattr(diffusers, index.pipeline, None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+        raise ModelUnavailable(
+            f"The model '{title}' needs the pipeline {index.pipeline}, which diffusers "
+            f"{diffusers.__version__} does not have."
+        )
+    if found in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values():
+        return found
+    takes = inspect.signature(found.__call__).parameters.keys()
+    if takes >= {"prompt", "height", "width"} and not takes & {"image", "num_frames"}:
+        return found
+    raise ModelUnavailable(
+        f"The model '{title}' ({index.pipeline}) does not draw pictures from text alone."
+    )
+
+
+def _from_file(checkpoint: Path, settings_folder: Path, dtype: torch.dtype) -> Any:
+    """A single checkpoint, with settings and tokenizer from `settings_folder`."""
+    kind = checkpoint_kind(checkpoint)
+    if kind == "sdxl":
+        pipeline_class: Any = diffusers.StableDiffusionXLPipeline
+        options: dict[str, Any] = {}
+    else:
+        pipeline_class = diffusers.StableDiffusionPipeline
+        options = {"safety_checker": None, "requires_safety_checker": False}
+    pipe = pipeline_class.from_single_file(
+        str(checkpoint),
+        config=str(settings_folder),
+        dtype=dtype,
+        local_files_only=True,
+        **options,
+    )
+    if kind == "sd2":
+        prediction = "v_prediction" if predicts_velocity(checkpoint) else "epsilon"
+        config = {**pipe.scheduler.config, "prediction_type": prediction}
+        pipe.scheduler = type(pipe.scheduler).from_config(config)
+    return pipe
+
+
+def _place(pipe: Any, choice: DeviceChoice) -> tuple[DeviceChoice, tuple[str, ...]]:
+    """Put the pipeline on its device; returns the choice it came to, and what was given up."""
+    if hasattr(pipe, "unet") and hasattr(pipe, "vae"):
+        choice = settle_dtype(pipe, choice)
+        return choice, save_memory(pipe, choice)
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    needed = sum(part.numel() * part.element_size() for mod in parts for part in mod.parameters())
+    free = free_bytes(choice.device)
+    if choice.device.type == "cuda" and needed + WORKING_BYTES > free:
+        pipe.enable_model_cpu_offload(device=choice.device)
+        return choice, (
+            f"Only {free / GIB:.1f} GB of GPU memory are free, so the model's parts take turns on "
+            "the GPU; this is slower.",
+        )
+    pipe.to(choice.device)
+    return choice, ()
+
+
+def _check_filled(pipe: Any, name: str) -> None:
+    """Raises ModelUnavailable when weights were missing and a part was left without numbers."""
+    for part, module in pipe.components.items():
+        if isinstance(module, torch.nn.Module) and any(p.is_meta for p in module.parameters()):
+            raise ModelUnavailable(f"'{name}' is incomplete: weights are missing in its {part}.")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of the libraries on the terminal; ours tells what is being loaded."""
+    bars = (diffusers_log, transformers_log)
+    active = [library.is_progress_bar_enabled() for library in bars]
+    for library in bars:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, was in zip(bars, active, strict=True):
+            if was:
+                library.enable_progress_bar()
+
+
+@contextmanager
+def _loading_errors(spec: ModelSpec) -> Iterator[None]:
+    """Turns what torch, diffusers, transformers and safetensors say into one sentence."""
+    try:
+        yield
+    except SdgenError:
+        raise
+    except Exception as error:  # four libraries raise all kinds; none is lost
+        log.warning("loading %s failed", spec.title, exc_info=error)
+        out_of_memory = is_out_of_memory(error)
+        if out_of_memory:
+            error.__traceback__ = None  # its frames hold what filled the memory
+            free_memory()
+        raise ModelUnavailable(_reason(spec.title, error, out_of_memory)) from error
+
+
+def _reason(name: str, error: Exception, out_of_memory: bool) -> str:
+    """Words of ours; the libraries' own carry paths of this machine."""
+    text = str(error)
+    if out_of_memory:
+        return (
+            f"There is not enough memory to load '{name}'; close other programs or choose a "
+            "smaller model."
+        )
+    if isinstance(error, ImportError):
+        library = re.search(r"requires the (\w+) library|No module named '(\w+)'", text)
+        which = f"the Python library {library[1] or library[2]}" if library else "a Python library"
+        return f"'{name}' needs {which}, which is not installed."
+    if isinstance(error, SafetensorError):
+        return f"'{name}' cannot be loaded: a weights file is damaged; please fetch it again."
+    if "shape" in text or "size mismatch" in text:
+        return f"'{name}' cannot be loaded: its weights do not fit its settings (config.json)."
+    if isinstance(error, SingleFileComponentError):
+        return f"'{name}' cannot be loaded: the checkpoint lacks a part of the model."
+    return (
+        f"'{name}' cannot be loaded: its files do not fit together or are damaged "
+        f"({type(error).__name__}; the log tells more)."
+    )

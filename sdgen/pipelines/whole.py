@@ -1,0 +1,290 @@
+"""Any text-to-image pipeline of diffusers: one picture at a time, the loop inside diffusers."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sdgen.errors import BrokenNumbers
+from sdgen.models import ModelSpec
+from sdgen.pipelines.base import Decoded
+from sdgen.pipelines.device import DeviceChoice
+from sdgen.pipelines.faults import free_memory, is_out_of_memory
+from sdgen.pipelines.noise_schedulers import noise_scheduler, set_steps
+from sdgen.pipelines.previews import LatentPreview, known_preview
+from sdgen.request import GenerateRequest
+from sdgen.samplers import sampler_title
+
+OnStep = Callable[[int, Image.Image | None], bool]
+
+# For the autoencoder of SDXL, on scaled latents, towards [-1, 1]; the figures that ComfyUI uses
+# (comfy/latent_formats.py, class SDXL).
+_SDXL_SCALING = 0.13025
+_SDXL_FACTORS = (
+    (0.3651, 0.4232, 0.4341),
+    (-0.2533, -0.0042, 0.1068),
+    (0.1076, 0.1111, -0.0362),
+    (-0.3165, -0.2492, -0.2188),
+)
+_SDXL_BIAS = (0.1084, -0.0175, -0.0011)
+
+
+class _Stop(Exception):
+    """Ends a pipeline's loop from within a step; diffusers' own flag would still decode."""
+
+
+class WholeDiffusersPipeline:
+    """A diffusers pipeline as a WholePipeline. Everything on the engine thread."""
+
+    def __init__(
+        self,
+        pipe: Any,
+        spec: ModelSpec,
+        choice: DeviceChoice,
+        model_hash: str,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """pipe: a loaded text-to-image pipeline, on its device."""
+        self.spec = spec
+        self.device = choice.device
+        self.device_label = choice.label
+        self.dtype = choice.dtype
+        self.model_hash = model_hash
+        self.notes = notes
+        self._pipe = pipe
+        self._takes = frozenset(inspect.signature(pipe.__call__).parameters)
+        self._own_scheduler = getattr(pipe, "scheduler", None)
+        self._preview_map = _preview_map(getattr(pipe, "vae", None))
+
+    def check(self, request: GenerateRequest) -> tuple[str, ...]:
+        """What of the request this model cannot follow, one sentence each.
+
+        Raises InvalidRequest where the sampler cannot take that many steps.
+        """
+        sentences = []
+        if request.negative_prompt and "negative_prompt" not in self._takes:
+            sentences.append("This model takes no negative prompt; it is left out.")
+        if request.clip_skip and "clip_skip" not in self._takes:
+            sentences.append("This model has no clip skip; it is left out.")
+        if self._fits(request):
+            set_steps(self._scheduler(request), request.sampler, request.steps)
+        else:
+            own = type(self._own_scheduler).__name__.removesuffix("Scheduler")
+            sentences.append(
+                f"The sampler {sampler_title(request.sampler)} does not fit this model; "
+                f"its own ({own}) is used."
+            )
+        return tuple(sentences)
+
+    def run(self, request: GenerateRequest, index: int, on_step: OnStep) -> Decoded | None:
+        """Draw picture `index` (seed + index). After every step `on_step(steps_done, preview)` is
+        called; when it returns False the run ends within that step and None comes back.
+
+        Raises BrokenNumbers when latents or picture are not finite even in float32.
+        """
+        pipe = self._pipe
+        scheduler = self._scheduler(request)
+        estimates = _Estimates(scheduler)
+        if scheduler is not None:
+            pipe.scheduler = scheduler
+        steps_done = 0
+
+        def after_step(step: int, latents: torch.Tensor | None) -> None:
+            nonlocal steps_done
+            steps_done = step + 1
+            estimate = estimates.newest if estimates.newest is not None else latents
+            if not on_step(steps_done, self._preview(estimate)):
+                raise _Stop
+
+        try:
+            with torch.no_grad(), self._reporting(after_step) as callback, self._careful_decoding():
+                output = pipe(**self._arguments(request, index), **callback)
+        except _Stop:
+            pipe.maybe_free_model_hooks()
+            return None
+        finally:
+            if self._own_scheduler is not None:
+                pipe.scheduler = self._own_scheduler
+        return _picture(output)
+
+    def close(self) -> None:
+        """Give the memory back; the pipeline cannot be used afterwards."""
+        self._pipe = None
+        self._own_scheduler = None
+        free_memory()
+
+    # ---- what diffusers is called with --------------------------------------------------------
+
+    def _arguments(self, request: GenerateRequest, index: int) -> dict[str, Any]:
+        """The call's arguments, only those that this pipeline takes."""
+        generator = torch.Generator("cpu").manual_seed(request.seed + index)
+        wanted: dict[str, Any] = {
+            "prompt": request.prompt,
+            "height": request.height,
+            "width": request.width,
+            "num_inference_steps": request.steps,
+            "guidance_scale": request.guidance_scale,
+            "generator": generator,
+            "output_type": "np",
+        }
+        if request.negative_prompt:
+            wanted["negative_prompt"] = request.negative_prompt
+        if request.clip_skip:
+            wanted["clip_skip"] = request.clip_skip
+        return {name: value for name, value in wanted.items() if name in self._takes}
+
+    def _fits(self, request: GenerateRequest) -> bool:
+        """True when the sampler asked for can stand in for the model's own."""
+        own = self._own_scheduler
+        if own is None or type(own).__name__.startswith("FlowMatch"):
+            return False
+        wanted = type(noise_scheduler(request.sampler, own.config))
+        return isinstance(own, wanted) or wanted in getattr(own, "compatibles", ())
+
+    def _scheduler(self, request: GenerateRequest) -> Any:
+        """A noise scheduler of this picture's own; None where the pipeline has none."""
+        own = self._own_scheduler
+        if own is None:
+            return None
+        if self._fits(request):
+            return noise_scheduler(request.sampler, own.config)
+        return type(own).from_config(own.config)
+
+    # ---- during the loop ----------------------------------------------------------------------
+
+    @contextmanager
+    def _reporting(
+        self, after_step: Callable[[int, torch.Tensor | None], None]
+    ) -> Iterator[dict[str, Any]]:
+        """The arguments that make the pipeline report its steps."""
+        if "callback_on_step_end" in self._takes:
+
+            def on_step_end(
+                pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]
+            ) -> dict[str, Any]:
+                del pipe, timestep
+                after_step(step, tensors.get("latents"))
+                return {}
+
+            yield {"callback_on_step_end": on_step_end}
+            return
+        denoiser = getattr(self._pipe, "unet", None) or getattr(self._pipe, "transformer", None)
+        if denoiser is None:
+            yield {}
+            return
+        timesteps: list[Any] = []  # those seen; a new one means that the one before is done
+
+        def before_pass(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            del module
+            now = kwargs.get("timestep", args[1] if len(args) > 1 else len(timesteps))
+            now = float(torch.as_tensor(now).flatten()[0])
+            if now not in timesteps:
+                timesteps.append(now)
+                if len(timesteps) > 1:
+                    after_step(len(timesteps) - 2, None)
+
+        handle = denoiser.register_forward_pre_hook(before_pass, with_kwargs=True)
+        try:
+            yield {}
+        finally:
+            handle.remove()
+
+    def _preview(self, latents: torch.Tensor | None) -> Image.Image | None:
+        if self._preview_map is None or latents is None or latents.ndim != 4:
+            return None
+        return self._preview_map.images(latents[:1])[0]
+
+    @contextmanager
+    def _careful_decoding(self) -> Iterator[None]:
+        """While it lasts, decoding goes on in tiles when memory runs out, and in float32 when
+        numbers break."""
+        vae = getattr(self._pipe, "vae", None)
+        if vae is None:
+            yield
+            return
+        decode = vae.decode
+
+        @functools.wraps(decode)
+        def careful(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if not torch.isfinite(latents).all():
+                raise BrokenNumbers(
+                    "The model's numbers broke (NaN) while it drew; try another sampler, fewer "
+                    "guidance or SDGEN_DTYPE=float32."
+                )
+            try:
+                decoded = decode(latents, *args, **kwargs)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or not hasattr(vae, "enable_tiling"):
+                    raise
+                decoded = None
+            if decoded is None:
+                free_memory()
+                vae.enable_tiling()  # and stays so: the next picture would not fit either
+                decoded = decode(latents, *args, **kwargs)
+            if torch.isfinite(decoded[0]).all():
+                return decoded
+            dtype = vae.dtype
+            vae.to(dtype=torch.float32)
+            try:
+                return decode(latents.float(), *args, **kwargs)
+            finally:
+                vae.to(dtype=dtype)
+
+        vae.decode = careful
+        try:
+            yield
+        finally:
+            del vae.decode
+
+
+class _Estimates:
+    """Keeps the newest estimate of the finished latents that a noise scheduler's steps make."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.newest: torch.Tensor | None = None
+        if scheduler is None:
+            return
+        step = scheduler.step
+
+        @functools.wraps(step)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = step(*args, **kwargs)
+            predictions = getattr(scheduler, "model_outputs", None)  # DPM++ and UniPC: of x_0
+            if isinstance(result, tuple) and len(result) > 1:
+                self.newest = result[1]
+            elif predictions:
+                self.newest = predictions[-1]
+            return result
+
+        scheduler.step = watched  # an instance of this run alone
+
+
+def _preview_map(vae: Any) -> LatentPreview | None:
+    """The linear map that suits the pipeline's autoencoder, where one is known."""
+    if vae is None or not hasattr(vae.config, "latent_channels"):
+        return None
+    if vae.config.latent_channels != 4 or not vae.config.get("block_out_channels"):
+        return None
+    if abs((vae.config.get("scaling_factor") or 0.0) - _SDXL_SCALING) < 1e-4:
+        return LatentPreview(torch.tensor(_SDXL_FACTORS), torch.tensor(_SDXL_BIAS))
+    return known_preview(vae, None)
+
+
+def _picture(output: Any) -> Decoded:
+    """The first picture of a pipeline's output. Raises BrokenNumbers where it is not finite."""
+    first = output.images[0]
+    flags = getattr(output, "nsfw_content_detected", None)
+    flagged = "The model's own safety checker objects to it." if flags and flags[0] else ""
+    if isinstance(first, Image.Image):
+        return Decoded(first.convert("RGB"), flagged)
+    pixels = np.asarray(first)  # [h, w, 3], 0 to 1
+    if not np.isfinite(pixels).all():
+        raise BrokenNumbers(
+            "The decoded picture held no numbers (NaN), also in float32; try SDGEN_DTYPE=float32."
+        )
+    return Decoded(Image.fromarray((pixels * 255).round().astype("uint8")), flagged)
