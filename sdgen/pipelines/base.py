@@ -39,6 +39,7 @@ class DenoiseState:
     noise_scheduler: Any  # a diffusers scheduler of its own, timesteps set
     generator: torch.Generator  # on the CPU, seeded with `seed`
     timesteps: torch.Tensor  # [steps]
+    denoised: torch.Tensor | None = None  # [1, c, h, w]: what the last step took for finished
     step: int = 0  # steps done
     tick: int = 0  # the engine's step count when this picture last moved; for fair turns
     shared: bool = False  # some step ran together with another request's rows
