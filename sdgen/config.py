@@ -1,5 +1,7 @@
 """Settings: every knob, its default, its SDGEN_ variable and its reason. Read once, passed down."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sdgen.errors import SettingError
 
+GPU_SPACE_MODEL = "sd15"  # the default on a Space with a GPU
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -64,10 +67,20 @@ def read_settings(**given: object) -> Settings:
     """
     options = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(**options)  # type: ignore[arg-type]  # checked by pydantic itself
+        settings = Settings(**options)  # type: ignore[arg-type]  # checked by pydantic itself
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0])
         raise SettingError(
             f"SDGEN_{name.upper()} (or --{name.replace('_', '-')}): {first['msg']}."
         ) from error
+    if not settings.model and _on_gpu_space(os.environ):
+        return settings.model_copy(update={"model": GPU_SPACE_MODEL})
+    return settings
+
+
+def _on_gpu_space(environment: Mapping[str, str]) -> bool:
+    """True on a Hugging Face Space whose owner chose hardware with a GPU, or ZeroGPU."""
+    accelerator = environment.get("ACCELERATOR", "none")
+    zero_gpu = environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+    return "SPACE_ID" in environment and (zero_gpu or accelerator not in ("", "none"))

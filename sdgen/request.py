@@ -91,13 +91,13 @@ def _sentence(error: ValidationError) -> InvalidRequest:
     """The first of pydantic's complaints as one sentence of ours."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "request"
-    label = field.replace("_", " ").capitalize()
+    label = "Number of images" if field == "num_images" else field.replace("_", " ").capitalize()
     context = first.get("ctx", {})
     match first["type"]:
         case "greater_than_equal":
-            text = f"must be at least {context['ge']}"
+            text = f"must be at least {context['ge']:.10g}"
         case "less_than_equal":
-            text = f"must be at most {context['le']}"
+            text = f"must be at most {context['le']:.10g}"
         case "multiple_of":
             text = f"must be a multiple of {context['multiple_of']}"
         case "string_too_long":

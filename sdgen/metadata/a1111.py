@@ -117,7 +117,7 @@ def _unquoted(text: str) -> str:
 
 
 def _short(number: float | None) -> str | None:
-    return None if number is None else repr(number).removesuffix(".0")
+    return None if number is None else f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def _whole(text: str | None) -> int | None:

@@ -4,16 +4,29 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
 from sdgen.errors import InvalidRequest, PictureUnreadable
 from sdgen.job import GeneratedImage
-from sdgen.models import DEFAULT_MODEL, bundled_models
 from sdgen.request import GenerateRequest
 from sdgen.version import VERSION
 
 APP = f"sdgen {VERSION}"
+# Fields that are certainly allowed, to try the values of a recipe one at a time among them.
+_ALLOWED = MappingProxyType(
+    {
+        "prompt": "x",
+        "model": "x",
+        "width": 64,
+        "height": 64,
+        "steps": 1,
+        "guidance_scale": 1.0,
+        "seed": 0,
+        "sampler": "euler",
+    }
+)
 
 
 class Recipe(BaseModel):
@@ -100,10 +113,12 @@ def recipe_for(
 def public_model_name(model: str) -> str:
     """The model without the machine's folders: a name or a Hub id as it is, of a path its end."""
     looks_local = model.startswith((".", "/", "~")) or "\\" in model or ":" in model
-    looks_local = looks_local or model.lower().endswith(".safetensors") or model.count("/") > 1
-    if model in bundled_models() or not (looks_local or _is_here(model)):
+    looks_local = looks_local or model.lower().endswith(".safetensors")
+    looks_local = looks_local or model.partition("@")[0].count("/") > 1
+    if not (looks_local or _is_here(model)):
         return model
-    return PureWindowsPath(model).name or "model"
+    name = PureWindowsPath(model).name
+    return name if name and not name.startswith((".", "~")) else "model"
 
 
 def _is_here(model: str) -> bool:
@@ -144,7 +159,7 @@ def form_fields(recipe: Recipe, models: Collection[str]) -> FormFields:
         fields["exact"] = recipe.exact
     if recipe.sampler is not None:
         try:
-            GenerateRequest.checked(**{**_plain_request(), "sampler": recipe.sampler})
+            GenerateRequest.checked(**{**_ALLOWED, "sampler": recipe.sampler})
             fields["sampler"] = recipe.sampler
         except InvalidRequest:
             notes.append(f"The sampler “{recipe.sampler}” is not known here; choose another.")
@@ -165,12 +180,7 @@ def _offer(fields: dict[str, object], notes: list[str], given: dict[str, object]
     if None in given.values():
         return
     try:
-        GenerateRequest.checked(**{**_plain_request(), **given})
+        GenerateRequest.checked(**{**_ALLOWED, **given})
         fields.update(given)
     except InvalidRequest as error:
         notes.append(f"Left out: {error}")
-
-
-def _plain_request() -> dict[str, object]:
-    """Fields that are certainly allowed, to try one value at a time among them."""
-    return bundled_models()[DEFAULT_MODEL].request(prompt="x", seed=0).model_dump()
