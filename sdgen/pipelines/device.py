@@ -115,16 +115,17 @@ def _block_seconds(unet: Any, dtype: torch.dtype, budget: float) -> float:
                 return best
 
 
-def save_memory(pipe: Any, choice: DeviceChoice) -> tuple[str, ...]:
+def save_memory(pipe: Any, choice: DeviceChoice, free: int | None = None) -> tuple[str, ...]:
     """Put the pipeline on its device in its dtype, with the savings that free memory asks for.
 
-    pipe: a loaded diffusers pipeline, wherever it is. Returns a sentence for each saving taken;
-    none where memory is plenty.
+    pipe: a loaded diffusers pipeline, wherever it is. free: bytes; None: what is free now.
+    Returns a sentence for each saving taken; none where memory is plenty.
     """
     if any(module.dtype != choice.dtype for module in _modules(pipe)):
         pipe.to(dtype=choice.dtype)
     weights = _weight_bytes(pipe, outside=choice.device)
-    free = free_bytes(choice.device)
+    if free is None:
+        free = free_bytes(choice.device)
     notes: list[str] = []
     if choice.device.type == "cuda" and weights + WORKING_BYTES > free:
         pipe.enable_model_cpu_offload(device=choice.device)
