@@ -101,12 +101,13 @@ class Studio:
 
     # --- drawing
 
-    def request(self, **given: object) -> GenerateRequest:
+    def request(self, model: object = None, **given: object) -> GenerateRequest:
         """A checked request with the model's defaults for all that is absent or None.
 
-        Without a model it is for default_model(). Raises InvalidRequest and ModelUnavailable.
+        model: a name of models(), by default default_model(). Raises InvalidRequest and
+        ModelUnavailable.
         """
-        name = given.get("model") or self._default
+        name = model or self._default
         if not isinstance(name, str):
             raise InvalidRequest("model", "Model must be text.")
         return self._spec(name).request(**{**given, "model": name})

@@ -1,0 +1,309 @@
+"""The command line: `sdgen` or `python -m sdgen`. A skin over sdgen.studio, like the page.
+
+stdout has the results (paths, tables, or with --json one JSON object), stderr all the rest.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sdgen.config import Settings, read_settings
+from sdgen.engine import LocalEngine
+from sdgen.errors import (
+    DownloadNeeded,
+    InvalidRequest,
+    ModelUnavailable,
+    SdgenError,
+    SettingError,
+)
+from sdgen.job import Failed, Job, Note, Saved, Stopped
+from sdgen.metadata import Recipe, read_recipe
+from sdgen.request import SAMPLERS
+from sdgen.samplers import sampler_title
+from sdgen.studio import ModelCard, Studio
+from sdgen.terminal import Reporter, plain, report, reporter
+
+EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 wrong usage, or a request out of bounds;
+3 the model cannot be had, or needs a download first; 130 stopped by Ctrl+C (finished pictures
+are kept)."""
+FAILED, WRONG, NO_MODEL, STOPPED = 1, 2, 3, 130
+
+app = typer.Typer(
+    help="A sentence becomes a picture.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they would print local variables, prompts among them
+    add_completion=False,
+)
+MakeStudio = Callable[[Settings], Studio]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for programs.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where pictures are kept.", show_default=False)]
+
+
+def local_studio(settings: Settings) -> Studio:
+    """A studio that draws in this process. Costs little: the first request loads the weights."""
+    return Studio(settings, LocalEngine(settings))
+
+
+def main(make_studio: MakeStudio = local_studio) -> None:
+    """Run the command line. make_studio: what the commands call, for tests."""
+    app(obj=make_studio)
+
+
+@app.command(epilog=EXIT_CODES)
+def generate(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What the picture shows.")],
+    seed: Annotated[int | None, typer.Option(help="0 to 4294967295; default: random.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    count: Annotated[
+        int, typer.Option("-n", "--count", help="How many; picture i has seed + i.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder; default: in the data folder.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A name of `sdgen models`, a Hub id, a folder or a file.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="What the picture must not show.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="1 is off.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8.")] = None,
+    sampler: Annotated[str | None, typer.Option(help=", ".join(SAMPLERS))] = None,
+    clip_skip: Annotated[int | None, typer.Option(help="Layers to leave out; 0 is none.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Repeat bit for bit on this machine.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw pictures and print their paths. Options left out are the model's defaults."""
+    with _ending(as_json), _studio(context, model, data_dir) as studio:
+        request = studio.request(
+            prompt=prompt,
+            seed=seed,
+            steps=steps,
+            num_images=count,
+            negative_prompt=negative,
+            guidance_scale=guidance,
+            width=width,
+            height=height,
+            sampler=sampler,
+            clip_skip=clip_skip,
+            exact=exact,
+        )
+        job = studio.start(request, out)
+        with reporter(quiet=as_json) as to:
+            drawn = _follow(job, to, echo=not as_json)
+        end = job.end
+        if as_json and not isinstance(end, Failed):
+            recipe = studio.recipe_of(drawn.pictures[0].path) if drawn.pictures else None
+            _print_json(
+                {
+                    "paths": [str(picture.path) for picture in drawn.pictures],
+                    "seeds": [picture.seed for picture in drawn.pictures],
+                    "flagged": [picture.flagged for picture in drawn.pictures],
+                    "recipe": recipe.model_dump(mode="json") if recipe else None,
+                    "notes": drawn.notes,
+                    "seconds": end.result.seconds if end else None,
+                    "stopped": isinstance(end, Stopped),
+                }
+            )
+        if isinstance(end, Failed):
+            raise end.error
+        if isinstance(end, Stopped):
+            raise typer.Exit(STOPPED)
+
+
+@app.command(epilog=EXIT_CODES)
+def models(context: typer.Context, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """List the models: what they cost to fetch, their licence and native size."""
+    with _ending(as_json), _studio(context, None, data_dir) as studio:
+        cards = studio.models()
+        if as_json:
+            _print_json({"models": [_card_fields(card) for card in cards]})
+            return
+        table = Table(box=None, pad_edge=False)
+        for title in ("Name", "Model", "On this machine", "Download", "Pixels", "Licence"):
+            table.add_column(title, overflow="fold")
+        for card in cards:
+            table.add_row(
+                card.name,
+                card.title,
+                "yes" if card.local else "no",
+                "" if card.local else _gigabytes(card.download_bytes),
+                f"{card.width}x{card.height}",
+                card.licence,
+            )
+        Console().print(table)
+
+
+@app.command(epilog=EXIT_CODES)
+def download(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A name of `sdgen models`, or a Hub id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model, after saying how much that is."""
+    with _ending(as_json), _studio(context, name, None) as studio:
+        card = studio.model(studio.default_model())
+        if not card.local:
+            size = _gigabytes(card.download_bytes)
+            question = f"Download {card.title}: {size}, licence {card.licence}?"
+            if not yes and (as_json or not typer.confirm(question, err=True)):
+                raise DownloadNeeded(card.name, card.download_bytes)
+            with reporter(quiet=as_json) as to:
+                studio.download(
+                    card.name,
+                    lambda done, total: to.step(
+                        f"Downloading {card.name} (MB)", _mb(done), _mb(total)
+                    ),
+                )
+        if as_json:
+            _print_json(_card_fields(studio.model(card.name)))
+        else:
+            typer.echo(f"{card.title} is on this machine.", err=True)
+
+
+@app.command(epilog=EXIT_CODES)
+def show(
+    picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the recipe inside a picture."""
+    with _ending(as_json):
+        recipe = read_recipe(picture)
+        if as_json:
+            _print_json({"recipe": recipe.model_dump(mode="json")})
+        else:
+            typer.echo("\n".join(_recipe_lines(recipe)))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a job left behind: its pictures in order, and what was said about them."""
+
+    pictures: tuple[Saved, ...]
+    notes: tuple[str, ...]
+
+
+def _follow(job: Job, to: Reporter, echo: bool) -> Drawn:
+    """Watch a job to its end, printing paths as they come. Ctrl+C stops it, twice leaves it."""
+    saved: dict[int, Saved] = {}
+    notes: list[str] = []
+    while True:
+        try:
+            for event in job.events():
+                match event:
+                    case Saved(index, _, path) if index not in saved:
+                        saved[index] = event
+                        if echo:
+                            typer.echo(str(path))
+                    case Note(text) if text in notes:
+                        continue
+                    case Note(text):
+                        notes.append(text)
+                report(event, to)
+            return Drawn(tuple(saved[index] for index in sorted(saved)), tuple(notes))
+        except KeyboardInterrupt:
+            if job.cancelled:
+                raise
+            to.say("Stopping; finished pictures are kept.")
+            job.cancel()
+
+
+@contextmanager
+def _studio(context: typer.Context, model: str | None, data_dir: Path | None) -> Iterator[Studio]:
+    """The studio of one command, closed at its end. Raises SettingError and ModelUnavailable."""
+    make_studio: MakeStudio = context.obj or local_studio
+    studio = make_studio(read_settings(model=model, data_dir=data_dir))
+    try:
+        if studio.model_problem:
+            raise ModelUnavailable(studio.model_problem)
+        yield studio
+    finally:
+        studio.close()
+
+
+@contextmanager
+def _ending(as_json: bool) -> Iterator[None]:
+    """Errors of ours become a sentence, or a JSON object, and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(STOPPED) from None
+    except SdgenError as error:
+        if as_json:
+            fields: dict[str, object] = {"error": str(error), "kind": type(error).__name__}
+            if isinstance(error, InvalidRequest):
+                fields["field"] = error.field
+            _print_json(fields)
+        else:
+            typer.secho(f"Error: {plain(str(error))}", fg="red", err=True)
+            if isinstance(error, DownloadNeeded):
+                typer.echo(f"To fetch it: sdgen download {plain(error.model)}", err=True)
+        raise typer.Exit(_exit_code(error)) from error
+
+
+def _exit_code(error: SdgenError) -> int:
+    match error:
+        case InvalidRequest() | SettingError():
+            return WRONG
+        case ModelUnavailable():
+            return NO_MODEL
+        case _:
+            return FAILED
+
+
+def _recipe_lines(recipe: Recipe) -> Iterator[str]:
+    """A recipe for people: one line a field, those that are not known left out."""
+    sampler = recipe.sampler
+    known = {"sampler": sampler_title(sampler)} if sampler in SAMPLERS else {}
+    fields = recipe.model_dump(mode="json") | known
+    fields["versions"] = ", ".join(f"{name} {version}" for name, version in recipe.versions)
+    fields["notes"] = " ".join(recipe.notes)
+    for name, value in fields.items():
+        if value not in (None, "", False):
+            text = plain(str(value)).replace("\n", "\n" + " " * 17)
+            yield f"{name.replace('_', ' '):<16} {text}"
+
+
+def _card_fields(card: ModelCard) -> dict[str, object]:
+    """A card for programs, without its word lists."""
+    return {
+        "name": card.name,
+        "title": card.title,
+        "local": card.local,
+        "download_bytes": card.download_bytes,
+        "licence": card.licence,
+        "width": card.width,
+        "height": card.height,
+        "steps": card.steps,
+        "guidance_scale": card.guidance_scale,
+        "sampler": card.sampler,
+        "ignores": sorted(card.ignores),
+    }
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count else "size not known"
+
+
+def _mb(count: int) -> int:
+    return count // 1_000_000
+
+
+def _print_json(value: dict[str, object]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
