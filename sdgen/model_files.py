@@ -12,9 +12,10 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from sdgen.model_formats import (
     parse_index,
     read_header,
     read_index,
+    read_json,
     weight_files,
 )
 from sdgen.models import (
@@ -161,11 +163,8 @@ class _Wanted:
     """What a download consists of."""
 
     source: HubSource
-    sizes: Mapping[str, int]  # file name in the repository -> bytes
-
-    @property
-    def total(self) -> int:
-        return sum(self.sizes.values())
+    names: tuple[str, ...]  # of files in the repository
+    missing_bytes: int  # of those that are not here yet
 
 
 def download_size(
@@ -177,7 +176,7 @@ def download_size(
     """
     if is_local(spec, hub_cache):
         return 0
-    return _wanted(spec, endpoint).total
+    return _wanted(spec, hub_cache, endpoint).missing_bytes
 
 
 def download(
@@ -188,14 +187,14 @@ def download(
 ) -> Path:
     """Fetch what the model lacks into the Hub's cache and return its folder.
 
-    Goes on where an earlier download ended. Call it only after the user agreed.
+    Files that an earlier download brought whole are kept. Call it only after the user agreed.
     on_progress: called with bytes so far and in all, from other threads; what it raises ends the
     download. endpoint: another address of the Hub than HF_ENDPOINT.
     Raises ModelUnavailable with one sentence.
     """
     if is_local(spec, hub_cache):
         return local_folder(spec, hub_cache)
-    wanted = _wanted(spec, endpoint)
+    wanted = _wanted(spec, hub_cache, endpoint)
     with _hub_errors(wanted.source):
         from huggingface_hub import constants, snapshot_download
 
@@ -206,9 +205,11 @@ def download(
             revision=wanted.source.revision,
             cache_dir=cache,
             endpoint=endpoint,
-            allow_patterns=[glob.escape(name) for name in wanted.sizes],
-            tqdm_class=_progress_class(on_progress, wanted.total),
+            allow_patterns=[glob.escape(name) for name in wanted.names],
+            tqdm_class=_progress_class(on_progress, wanted.missing_bytes),
         )
+    if on_progress is not None:
+        on_progress(wanted.missing_bytes, wanted.missing_bytes)
     try:
         return local_folder(spec, hub_cache)
     except DownloadNeeded as error:
@@ -217,7 +218,7 @@ def download(
         ) from error
 
 
-def _wanted(spec: ModelSpec, endpoint: str | None) -> _Wanted:
+def _wanted(spec: ModelSpec, hub_cache: Path | None, endpoint: str | None) -> _Wanted:
     """The files to fetch, from the Hub's own list. Raises ModelUnavailable."""
     match spec.source:
         case HubSource() as source:
@@ -233,41 +234,43 @@ def _wanted(spec: ModelSpec, endpoint: str | None) -> _Wanted:
         info = api.model_info(source.repo, revision=source.revision, files_metadata=True)
         sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
         index = _remote_index(api, source, sizes)
+    chosen = _choose(source, index, sizes, settings_only=settings_only)
+    here = hub_folder(replace(source, revision=str(info.sha)), hub_cache)
+    missing = [name for name in chosen if here is None or not (here / name).is_file()]
+    return _Wanted(source, chosen, sum(sizes[name] for name in missing))
+
+
+def _choose(
+    source: HubSource, index: ModelIndex, sizes: Mapping[str, int], *, settings_only: bool
+) -> tuple[str, ...]:
+    """Of a repository's files those that loading reads. Raises ModelUnavailable."""
+    if settings_only:
+        index = _without_checker(index)
     names: dict[str, list[str]] = {}
     for name in sizes:
         part, slash, file_name = name.partition("/")
-        if slash and "/" not in file_name:
+        if slash and "/" not in file_name and part in index.components:
             names.setdefault(part, []).append(file_name)
+    chosen = {"model_index.json"}
+    for part, found in names.items():
+        for name in found:
+            is_shard_list = ".index." in name
+            if name.endswith(_SETTINGS_FILES) and (
+                not is_shard_list or (".safetensors.index." in name and not settings_only)
+            ):
+                chosen.add(f"{part}/{name}")
     if settings_only:
-        index = _without_checker(index)
-        weights: set[str] = set()
-    else:
-        missing = missing_parts(names, index)
-        if missing:
-            raise ModelUnavailable(
-                f"'{source.repo}' cannot be used: it lacks {', '.join(missing)}; "
-                "sdgen reads safetensors only."
-            )
-        variant = folder_variant(names, index, source.variant)
-        weights = {
-            f"{part}/{name}"
-            for part in index.with_weights
-            for name in choose_weights(names.get(part, ()), variant)
-        }
-    settings = {
-        f"{part}/{name}"
-        for part in index.components
-        for name in names.get(part, ())
-        if name.endswith(_SETTINGS_FILES) and not name.endswith(".index.json")
-    }
-    indexes = {
-        f"{part}/{name}"
-        for part in index.components
-        for name in names.get(part, ())
-        if ".safetensors.index" in name and name.endswith(".json") and weights
-    }
-    chosen = {"model_index.json"} | settings | weights | indexes
-    return _Wanted(source, {name: sizes[name] for name in sorted(chosen) if name in sizes})
+        return tuple(sorted(chosen))
+    missing = missing_parts(names, index)
+    if missing:
+        raise ModelUnavailable(
+            f"'{source.repo}' cannot be used: it lacks {', '.join(missing)}; "
+            "sdgen reads safetensors only."
+        )
+    variant = folder_variant(names, index, source.variant)
+    for part in index.with_weights:
+        chosen |= {f"{part}/{name}" for name in choose_weights(names.get(part, ()), variant)}
+    return tuple(sorted(chosen))
 
 
 def _remote_index(api: "HfApi", source: HubSource, sizes: Mapping[str, int]) -> ModelIndex:
@@ -288,7 +291,7 @@ def _remote_index(api: "HfApi", source: HubSource, sizes: Mapping[str, int]) -> 
             local_dir=scratch,
             endpoint=api.endpoint,
         )
-        return parse_index(json.loads(Path(path).read_text(encoding="utf-8")), source.repo)
+        return parse_index(read_json(Path(path)), source.repo)
 
 
 def _check_space(cache: Path, wanted: _Wanted) -> None:
@@ -297,29 +300,31 @@ def _check_space(cache: Path, wanted: _Wanted) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     free = shutil.disk_usage(place).free
-    if wanted.total + _SPARE_BYTES > free:
+    if wanted.missing_bytes + _SPARE_BYTES > free:
         raise ModelUnavailable(
-            f"'{wanted.source.repo}' needs {wanted.total / 1e9:.1f} GB on the disk of the Hub's "
-            f"cache and only {free / 1e9:.1f} GB are free; make room, or set HF_HOME to another "
-            "disk."
+            f"'{wanted.source.repo}' needs {wanted.missing_bytes / 1e9:.1f} GB on the disk of the "
+            f"Hub's cache and only {free / 1e9:.1f} GB are free; make room, or set HF_HOME to "
+            "another disk."
         )
 
 
 def _progress_class(on_progress: OnProgress | None, total: int) -> Any:
     """A silent progress bar for huggingface_hub that passes the bytes on."""
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-    class Bytes(tqdm):  # type: ignore[misc]  # the Hub's bar; draws nothing here
+    class Bytes(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             # Of the bars it makes, the one that counts bytes on the disk is the one of interest.
             self._counts = "econstruct" in str(kwargs.get("desc", ""))
             self._bytes = 0
-            super().__init__(*args, **{**kwargs, "disable": True})
+            self._one_at_a_time = threading.Lock()
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> None:
             if self._counts and on_progress is not None and n:
-                self._bytes = min(total, self._bytes + int(n))
-                on_progress(self._bytes, total)
+                with self._one_at_a_time:
+                    self._bytes = min(total, self._bytes + int(n))
+                    on_progress(self._bytes, total)
 
     return Bytes
 
@@ -328,62 +333,58 @@ def _progress_class(on_progress: OnProgress | None, total: int) -> Any:
 def _hub_errors(source: HubSource) -> Iterator[None]:
     """Turns what the Hub, the network and the disk say into one sentence each."""
     import httpx2
+
+    try:
+        yield
+    except (OSError, httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(_hub_sentence(source, error)) from error
+
+
+def _hub_sentence(source: HubSource, error: BaseException) -> str:
+    """What an error means for the person who asked, and what to do."""
+    import httpx2
     from huggingface_hub import errors
 
     repo = source.repo
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise ModelUnavailable(
+    if isinstance(error, errors.GatedRepoError):
+        return (
             f"'{repo}' is gated: accept its licence on https://huggingface.co/{repo}, then log in "
             "on this machine with `hf auth login`."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ModelUnavailable(
-            f"The Hub has no model '{repo}' (or it is private): check the spelling, owner/name."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise ModelUnavailable(
-            f"The model '{repo}' has no revision '{source.revision}' on the Hub."
-        ) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ModelUnavailable(
-            f"'{repo}' cannot be fetched because HF_HUB_OFFLINE is set; unset it to go online."
-        ) from error
-    except errors.HFValidationError as error:
-        raise ModelUnavailable(f"'{repo[:200]}' is not a valid Hub id (owner/name).") from error
-    except errors.HfHubHTTPError as error:
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"The Hub has no model '{repo}', or it is private; check the spelling (owner/name)."
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"The model '{repo}' has no revision '{source.revision}' on the Hub."
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"'{repo}' cannot be fetched because HF_HUB_OFFLINE is set; unset it to go online."
+    if isinstance(error, errors.HFValidationError):
+        return f"'{repo[:200]}' is not a valid Hub id (owner/name)."
+    if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
-            raise ModelUnavailable(
-                f"The Hub refuses '{repo}' to this login; log in again with `hf auth login`."
-            ) from error
-        raise ModelUnavailable(
-            f"The Hub answered with an error ({status}) for '{repo}'; please try again later."
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise ModelUnavailable(_no_network(repo)) from error
-    except httpx2.HTTPError as error:
-        raise ModelUnavailable(_no_network(repo)) from error
-    except OSError as error:
-        raise ModelUnavailable(_disk_error(repo, error)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailable(f"The Hub's answer for '{repo}' makes no sense.") from error
+            return f"The Hub refuses '{repo}' to this login; log in again with `hf auth login`."
+        return f"The Hub answered with an error ({status}) for '{repo}'; please try again later."
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return _hub_sentence(source, error.__cause__)
+    if isinstance(error, httpx2.HTTPError | errors.LocalEntryNotFoundError | ConnectionError):
+        return (
+            f"'{repo}' could not be fetched: the Hub cannot be reached or the connection broke "
+            "off. Check the network and try again; what is here already is kept."
+        )
+    if isinstance(error, OSError):
+        return _disk_sentence(repo, error)
+    return f"The Hub's answer for '{repo}' makes no sense; please try again later."
 
 
-def _no_network(repo: str) -> str:
-    return (
-        f"'{repo}' could not be fetched: the Hub cannot be reached or the connection broke off. "
-        "Check the network and try again; what is here already is kept."
-    )
-
-
-def _disk_error(repo: str, error: OSError) -> str:
+def _disk_sentence(repo: str, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full; '{repo}' was not fetched to its end. Make room and try again."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return "The Hub's cache folder cannot be written; set HF_HOME to a folder that can."
-    return f"'{repo}' could not be fetched: {error.strerror or 'the transfer broke off'}."
+    return (
+        f"'{repo}' was not fetched to its end: {error.strerror or 'the transfer broke off'}. "
+        "Please try again; what is here already is kept."
+    )
 
 
 # --- what the weights are -------------------------------------------------------------------
@@ -452,4 +453,5 @@ class _Hashes:
             scratch.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
             scratch.replace(self._path)
         except OSError:
-            scratch.unlink(missing_ok=True)
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)

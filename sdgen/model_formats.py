@@ -6,6 +6,7 @@ says, never what its suffix says.
 
 import json
 import re
+import statistics
 import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ JSON_BYTES_MAX = 50_000_000  # model_index.json, configs, vocabularies are far b
 CheckpointKind = Literal["sd1", "sd2", "sdxl"]
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")  # torch's zip, and bare pickles
 _WEIGHTS = re.compile(
     r"^(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[A-Za-z]\w*))?"
     r"(?:-(?P<part>\d{5})-of-(?P<parts>\d{5}))?(?:\.(?P<late_variant>[A-Za-z]\w*))?\.safetensors$"
@@ -88,16 +90,15 @@ def parse_index(raw: Mapping[str, Any], name: str) -> ModelIndex:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ModelUnavailable when it is none."""
+    name = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
     try:
         if path.stat().st_size > JSON_BYTES_MAX:
-            raise ModelUnavailable(f"'{path.parent.name}/{path.name}' is too large to be settings.")
+            raise ModelUnavailable(f"'{name}' is too large to be settings.")
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelUnavailable(
-            f"'{path.parent.name}/{path.name}' cannot be read; the model is damaged."
-        ) from error
+        raise ModelUnavailable(f"'{name}' cannot be read; the model is damaged.") from error
     if not isinstance(raw, dict):
-        raise ModelUnavailable(f"'{path.parent.name}/{path.name}' is not a JSON object.")
+        raise ModelUnavailable(f"'{name}' is not a JSON object.")
     return raw
 
 
@@ -107,10 +108,10 @@ def native_size(folder: Path, index: ModelIndex) -> tuple[int, int] | None:
     if denoiser is None or not (folder / denoiser / "config.json").is_file():
         return None
     sample = read_json(folder / denoiser / "config.json").get("sample_size")
-    sides = sample if isinstance(sample, list) else [sample, sample]
+    sides: list[Any] = sample if isinstance(sample, list) else [sample, sample]
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         return None
-    height, width = (side * _vae_factor(folder, index) for side in sides)
+    height, width = (int(side) * _vae_factor(folder, index) for side in sides)
     return (width, height) if min(height, width) >= 64 and max(height, width) <= 2048 else None
 
 
@@ -198,11 +199,14 @@ def missing_parts(names: Mapping[str, Collection[str]], index: ModelIndex) -> tu
     for part, (_, kind) in index.components.items():
         have = set(names.get(part, ()))
         if _needs_weights(kind):
+            weights = choose_weights(have, None) or choose_weights(have, "fp16")
             if "config.json" not in have:
                 missing.append(f"{part} (config.json)")
-            elif not (choose_weights(have, None) or choose_weights(have, "fp16")):
+            elif not weights:
                 pickled = any(name.endswith(PICKLED) for name in have)
                 missing.append(f"{part} (only pickled weights)" if pickled else f"{part} (weights)")
+            elif len(weights) > 1 and not any(".safetensors.index." in name for name in have):
+                missing.append(f"{part} (list of its shards)")
         elif "Tokenizer" in kind:
             if not have & _TOKENIZER_FILES:
                 missing.append(f"{part} (vocabulary)")
@@ -261,7 +265,8 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     except OSError as error:
         raise ModelUnavailable(f"'{name}' cannot be read: {error.strerror}.") from error
     if len(text) < length:
-        raise ModelUnavailable(_cut_short(name))
+        looks_pickled = first.startswith(_PICKLE_STARTS)
+        raise ModelUnavailable(_no_safetensors(path, first) if looks_pickled else _cut_short(name))
     try:
         header = json.loads(text)
         entries = {
@@ -286,7 +291,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def _no_safetensors(path: Path, first: bytes) -> str:
-    if first[:2] in (b"PK", b"\x80\x02", b"\x80\x04") or path.suffix.lower() in PICKLED:
+    if first.startswith(_PICKLE_STARTS) or path.suffix.lower() in PICKLED:
         return (
             f"'{path.name}' is a pickled checkpoint; sdgen reads safetensors only, because a "
             "pickled file can run any code. Look for the .safetensors version of it."
@@ -352,8 +357,7 @@ def predicts_velocity(path: Path) -> bool:
     values = _floats(entry.dtype, raw)
     if not values:
         return False
-    mean = sum(values) / len(values)
-    return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5 > 0.09
+    return statistics.pstdev(values) > 0.09
 
 
 def _floats(dtype: str, raw: bytes) -> list[float]:

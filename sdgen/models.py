@@ -236,7 +236,9 @@ def find_model(name: str, hub_cache: Path | None = None) -> ModelSpec:
         ) from error
     match = _HUB_ID.match(name)
     if match and ".." not in name and not name.endswith((".safetensors", ".ckpt")):
-        return _hub_spec(name, HubSource(match["repo"], match["revision"] or "main"), hub_cache)
+        # Half-precision files where there are any: half the download, the same pictures.
+        source = HubSource(match["repo"], match["revision"] or "main", variant="fp16")
+        return _hub_spec(name, source, hub_cache)
     known = ", ".join(table)
     raise ModelUnavailable(
         f"There is no model '{name[:200]}'. Known names: {known}; or give a Hub id "

@@ -122,12 +122,12 @@ def _pipeline_class(index: ModelIndex, title: str) -> Any:
 def _from_file(checkpoint: Path, settings_folder: Path, dtype: torch.dtype) -> Any:
     """A single checkpoint, with settings and tokenizer from `settings_folder`."""
     kind = checkpoint_kind(checkpoint)
+    options: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
     if kind == "sdxl":
         pipeline_class: Any = diffusers.StableDiffusionXLPipeline
-        options: dict[str, Any] = {}
     else:
         pipeline_class = diffusers.StableDiffusionPipeline
-        options = {"safety_checker": None, "requires_safety_checker": False}
+        options |= {"safety_checker": None, "requires_safety_checker": False}
     pipe = pipeline_class.from_single_file(
         str(checkpoint),
         config=str(settings_folder),
