@@ -1,0 +1,145 @@
+"""Start and stop: options -> settings -> engine -> studio -> page -> server -> a clean end.
+
+Gradio is imported late, after its environment is set; torch later still, in the engine's own
+thread once the page is being served.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sdgen.config import Settings, read_settings
+from sdgen.errors import ModelUnavailable, SettingError
+
+log = logging.getLogger(__name__)
+
+GRACE = 5.0  # seconds for pictures on their way when the app is told to stop
+REFUSED = 2  # exit code: these options cannot be used
+FAILED = 1  # exit code: the server could not start
+ENVIRONMENT: Mapping[str, str] = {
+    # Gradio sums up all its past events after each event; this makes it a rare thing on few.
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "200",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # nothing is told to anybody
+    "DIFFUSERS_DISABLE_REMOTE_CODE": "1",  # no code out of model repositories, ever
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the app until it is told to stop; the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    on_space = "SPACE_ID" in os.environ
+    try:
+        settings = read_settings(**vars(parser().parse_args(argv)))
+        settings.login()  # a wrong form is said before anything starts
+        refuse_public(settings, on_space)
+    except SettingError as error:
+        say(str(error))
+        return REFUSED
+    with gradio_environment():
+        return serve(settings, on_space)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options. Each default is the setting's own, which SDGEN_ variables can change."""
+    made = argparse.ArgumentParser(
+        prog="app.py",
+        description="A sentence becomes a picture: opens a page on this machine.",
+        epilog="Each option can also be set by a variable, e.g. SDGEN_PORT=7861.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--host", help="where to listen (127.0.0.1: this machine only)")
+    made.add_argument("--port", type=int, help="port of the page (7860)")
+    made.add_argument(
+        "--share", action="store_true", default=None, help="also open a public gradio.live link"
+    )
+    made.add_argument(
+        "--model", help="a name of the table, a Hub id, a folder or a .safetensors file"
+    )
+    made.add_argument("--data-dir", type=Path, help="where pictures are kept (~/sdgen)")
+    made.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for this login")
+    made.add_argument(
+        "--yes-public",
+        action="store_true",
+        default=None,
+        help="with --share or a public --host and no --auth: yes, anybody may use this machine",
+    )
+    made.add_argument(
+        "--mcp", action="store_true", default=None, help="also serve the endpoints as MCP tools"
+    )
+    return made
+
+
+def refuse_public(settings: Settings, on_space: bool) -> None:
+    """Raises SettingError where the page would be open to all and nobody said that it may."""
+    if on_space or not settings.is_public or settings.login() or settings.yes_public:
+        return
+    how = "--share" if settings.share else f"--host {settings.host}"
+    raise SettingError(
+        f"With {how} and no --auth, anybody who has the link can use this machine: its processor, "
+        "its disk, its network. Add --auth name:password, or --yes-public if that is what you want."
+    )
+
+
+@contextlib.contextmanager
+def gradio_environment() -> Iterator[None]:
+    """Set what Gradio reads when it is imported, and give it a private folder for a while.
+
+    Its usual folder is shared by all users of the machine and never emptied.
+    """
+    os.environ.update(ENVIRONMENT)
+    if "GRADIO_TEMP_DIR" in os.environ:
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="sdgen-")
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["GRADIO_TEMP_DIR"]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def serve(settings: Settings, on_space: bool) -> int:
+    """Serve the page until a signal comes; the exit code."""
+    stop = threading.Event()
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), lambda *_: stop.set())
+
+    from sdgen.engine import LocalEngine
+    from sdgen.studio import Studio
+    from sdgen.ui.app import build, launch_options
+
+    engine = LocalEngine(settings)
+    studio = Studio(settings, engine)
+    demo = build(studio, settings, on_space)
+    try:
+        _, local_url, share_url = demo.launch(**launch_options(settings, on_space))
+    except OSError as error:
+        say(f"The page cannot be opened on port {settings.port}: {error}")
+        studio.close(0.0)
+        return FAILED
+    say(f"sdgen is at {share_url or local_url}")
+    try:
+        engine.preload(studio.default_model())
+    except ModelUnavailable as error:
+        say(str(error))
+    stop.wait()
+    say("Stopping.")
+    studio.close(GRACE)
+    demo.close(verbose=False)
+    return 0
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

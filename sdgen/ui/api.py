@@ -1,0 +1,147 @@
+"""The endpoints for programs: gradio_client, @gradio/client, curl and MCP. All else is private."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypedDict
+
+import gradio as gr
+
+from sdgen.errors import SdgenError
+from sdgen.job import Failed, Saved, Stopped
+from sdgen.metadata import parameters_text
+from sdgen.studio import Studio
+
+HEARTBEAT = 0.25  # seconds; a client that went away is noticed at the next yield
+
+
+class MadePicture(TypedDict):
+    """One picture: its PNG file, its seed, and its recipe in words that other tools read."""
+
+    image: gr.FileData
+    seed: int
+    recipe: str
+    flagged: str
+
+
+class OfferedModel(TypedDict):
+    """One model that can be asked for."""
+
+    name: str
+    title: str
+    local: bool
+    download_bytes: int
+    licence: str
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    sampler: str
+
+
+def add_endpoints(
+    studio: Studio, served: Callable[[Path], Path], withhold_flagged: bool = False
+) -> None:
+    """Add `generate` and `models` to the Blocks that are being built.
+
+    served: a picture's copy where Gradio serves files. withhold_flagged: leave out the files to
+    which the model's safety checker objects, and say so.
+    """
+
+    def generate(
+        prompt: str,
+        negative_prompt: str = "",
+        model: str | None = None,
+        seed: int | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        num_images: int = 1,
+        sampler: str | None = None,
+        exact: bool = False,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Draw pictures of a sentence. Cancelling the call stops the drawing within one step.
+
+        Args:
+            prompt: What the pictures should show.
+            negative_prompt: What they should not show.
+            model: A name from `models`; by default the app's own.
+            seed: 0 to 4294967295; none or -1: a new one. Picture i has seed + i.
+            steps: Denoising steps; by default the model's.
+            guidance_scale: How closely it follows the prompt; 1 is off; by default the model's.
+            width: Pixels, a multiple of 8; by default the model's.
+            height: Pixels, a multiple of 8; by default the model's.
+            num_images: How many pictures.
+            sampler: euler, euler_a, ddim, dpmpp_2m, dpmpp_2m_karras, unipc or lcm.
+            exact: Draw alone, so that it repeats bit for bit on the same machine.
+
+        Returns:
+            The pictures: each a PNG file with its recipe inside, its seed, and its recipe as text.
+        """
+        made: list[dict[str, Any]] = []
+        try:
+            job = studio.start(
+                studio.request(
+                    model=model,
+                    prompt=prompt,
+                    negative_prompt=negative_prompt,
+                    seed=None if seed == -1 else seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    width=width,
+                    height=height,
+                    num_images=num_images,
+                    sampler=sampler,
+                    exact=exact,
+                )
+            )
+        except SdgenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        try:
+            for event in job.events(HEARTBEAT):
+                if isinstance(event, Saved):
+                    made = [*made, _made(studio, event, served, withhold_flagged)]
+                elif isinstance(event, Failed):
+                    raise gr.Error(str(event.error), print_exception=False) from event.error
+                elif isinstance(event, Stopped) and not made:
+                    raise gr.Error("Stopped before a picture was finished.", print_exception=False)
+                yield made
+        finally:
+            if job.end is None:
+                job.cancel()
+
+    def models() -> list[OfferedModel]:
+        """List the models that can be asked for, their defaults, and what they cost to fetch."""
+        return [
+            OfferedModel(
+                name=card.name,
+                title=card.title,
+                local=card.local,
+                download_bytes=card.download_bytes,
+                licence=card.licence,
+                width=card.width,
+                height=card.height,
+                steps=card.steps,
+                guidance_scale=card.guidance_scale,
+                sampler=card.sampler,
+            )
+            for card in studio.models()
+        ]
+
+    # Gradio describes an endpoint by its annotations, and a caller gets the last yield.
+    generate.__annotations__["return"] = list[MadePicture]
+    gr.api(generate, concurrency_limit=None)
+    gr.api(models, concurrency_limit=None)
+
+
+def _made(
+    studio: Studio, saved: Saved, served: Callable[[Path], Path], withhold_flagged: bool
+) -> dict[str, Any]:
+    """One picture for a program; without the file where it is withheld."""
+    recipe = parameters_text(studio.recipe_of(saved.path))
+    picture: dict[str, Any] = {"seed": saved.seed, "recipe": recipe, "flagged": saved.flagged}
+    if saved.flagged and withhold_flagged:
+        return {"image": None, **picture}
+    copy = served(saved.path)
+    file = gr.FileData(path=str(copy), orig_name=saved.path.name, mime_type="image/png")
+    return {"image": file.model_dump(), **picture}

@@ -1,0 +1,70 @@
+"""The whole page: header, tab, endpoints, and the settings of Gradio that must not be forgotten."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from sdgen.config import Settings
+from sdgen.studio import Studio
+from sdgen.ui.api import add_endpoints
+from sdgen.ui.generate_tab import GenerateTab
+from sdgen.ui.theme import theme
+
+HERE = Path(__file__).parent
+CACHE_CHECK, CACHE_AGE = 3600, 24 * 3600  # seconds; Gradio's copies of pictures live a day
+SPARE_THREADS = 32  # beside one thread for each running request, which its page's handler holds
+HEADER = """
+<header class="sd-header">
+  <svg viewBox="0 0 32 32" aria-hidden="true">
+    <rect width="32" height="32" rx="8"/><circle cx="21" cy="13" r="5"/>
+    <path d="M3 25Q10 13 18 21T30 20V24a6 6 0 0 1-6 6H8a6 6 0 0 1-5-5Z"/>
+  </svg>
+  <div><h1>sdgen</h1><p>A sentence becomes a picture</p></div>
+  <button type="button" id="theme-toggle" class="sd-icon" aria-label="Light or dark">
+    <svg viewBox="0 0 20 20" aria-hidden="true"><path d="M10 2a8 8 0 1 0 0 16Z"/></svg></button>
+</header>
+"""
+
+
+def build(studio: Studio, settings: Settings, on_space: bool = False) -> gr.Blocks:
+    """The page over a studio. on_space: it is open to strangers, so flagged pictures stay back."""
+    with gr.Blocks(
+        title="sdgen",
+        fill_width=True,
+        analytics_enabled=False,
+        delete_cache=(CACHE_CHECK, CACHE_AGE),
+    ) as demo:
+        gr.HTML(HEADER, elem_id="header")
+        tab = GenerateTab(studio, settings.data_dir, withhold_flagged=on_space)
+        tab.on_load(demo)
+        add_endpoints(studio, tab.served, withhold_flagged=on_space)
+    # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls
+    # that would go round it.
+    return demo.queue(api_open=False, default_concurrency_limit=None)
+
+
+def launch_options(settings: Settings, on_space: bool = False) -> dict[str, Any]:
+    """The arguments of Blocks.launch; each is a defect if forgotten."""
+    return {
+        "server_name": "0.0.0.0" if on_space else settings.host,
+        "server_port": settings.port,
+        "share": settings.share and not on_space,
+        "auth": settings.login(),
+        "mcp_server": settings.mcp,
+        "prevent_thread_lock": True,  # we wait ourselves, for signals
+        "quiet": True,
+        "inbrowser": False,
+        "show_error": False,  # an exception's text may hold what no stranger should read
+        "run_history": False,  # it would keep every prompt in the browser, and dead links
+        "enable_monitoring": False,
+        "max_file_size": "32mb",
+        "ssr_mode": False,
+        "strict_cors": True,
+        "allowed_paths": [],  # pictures go through Gradio's own cache
+        "max_threads": settings.max_queue + SPARE_THREADS,
+        "footer_links": ["api", "settings"],
+        "theme": theme(),
+        "css_paths": [HERE / "style.css"],
+        "js": (HERE / "page.js").read_text(encoding="utf-8"),
+    }

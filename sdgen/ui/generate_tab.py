@@ -1,0 +1,314 @@
+"""The page's one tab so far: the sentence, the pictures, the settings; and what happens when."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from sdgen.errors import ModelUnavailable
+from sdgen.studio import ModelCard, Studio
+from sdgen.ui import controls, messages, model_panel, tiles
+from sdgen.ui.controls import Controls, Update
+from sdgen.ui.form import FIELDS, Form, saved_form
+from sdgen.ui.page import Filled, Page, Pictures
+from sdgen.ui.tokens import BUDGET, Tokens
+
+ACTIONS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+QUICK = {**PRIVATE, "queue": False}  # answers at once, so it need not wait its turn
+# Read back by the same browser only; it keeps other apps on this address from tripping over it.
+BROWSER_KEY = "sdgen-browser-state"
+WENT_WRONG = "Something went wrong inside the app. Your settings are kept; the log says more."
+CLICK_GENERATE = "() => { setTimeout(() => document.getElementById('generate').click(), 80); }"
+# Nothing is stored before the stored values were read, or a fresh page would wipe them.
+STORE_FORM = f"""(stored, ...values) => {{
+  if (!window.sdgenRestored) return stored;
+  return Object.fromEntries({list(FIELDS)}.map((name, i) => [name, values[i]]));
+}}"""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is said about the chosen model."""
+
+    facts: gr.HTML
+    fetch: gr.Button
+    words: gr.HTML
+    examples: gr.HTML
+
+    def in_order(self) -> list[Any]:
+        return [self.facts, self.fetch, self.words, self.examples]
+
+
+class GenerateTab:
+    """Layout and wiring. The methods are what Gradio calls: plain values in, updates out."""
+
+    def __init__(self, studio: Studio, data_dir: Path, withhold_flagged: bool) -> None:
+        self._studio = studio
+        self._tokens = Tokens()
+        self._lay_out()
+        self._page = Page(studio, data_dir, self._url, withhold_flagged)
+        self._wire()
+
+    # --- layout
+
+    def _lay_out(self) -> None:
+        cards = self._studio.models()
+        card = self._studio.model(self._studio.default_model())
+        with gr.Row(equal_height=False, elem_id="columns"):
+            with gr.Column(scale=7, min_width=300, elem_id="main"):
+                with gr.Group(elem_id="ask"):
+                    prompt = controls.prompt_box()
+                    self._hint = gr.HTML(messages.hint((), None, BUDGET), elem_id="hint")
+                with gr.Row(elem_id="actions"):
+                    self._generate_button = gr.Button(
+                        "Generate", variant="primary", elem_id="generate", scale=0
+                    )
+                    self._stop_button = gr.Button("Stop", variant="stop", elem_id="stop", scale=0)
+                    gr.HTML("<kbd>Ctrl</kbd> + <kbd>Enter</kbd>", elem_id="keys")
+                self._notice = gr.HTML(elem_id="notice")
+                self._stage = gr.HTML(tiles.EMPTY_STAGE, js_on_load=ACTIONS, elem_id="stage")
+                examples = gr.HTML(
+                    model_panel.examples(card), js_on_load=ACTIONS, elem_id="examples"
+                )
+                self._gallery = gr.HTML(js_on_load=ACTIONS, elem_id="gallery")
+            with gr.Column(scale=4, min_width=280, elem_id="side"):
+                with gr.Group():
+                    model = controls.model_picker(cards, card.name)
+                    facts = gr.HTML(model_panel.facts(card), elem_id="facts")
+                    fetch = gr.Button(
+                        model_panel.download_label(card), visible=not card.local, elem_id="fetch"
+                    )
+                    self._fetching = gr.HTML(elem_id="fetching")
+                    words = gr.HTML(
+                        model_panel.vocabulary(card), js_on_load=ACTIONS, elem_id="words"
+                    )
+                with gr.Group():
+                    seed = controls.seed_box()
+                    with gr.Row(elem_id="seed-buttons"):
+                        self._dice = gr.Button("New each time", size="sm", elem_id="dice")
+                        self._reuse_seed = gr.Button("Reuse last", size="sm", elem_id="reuse-seed")
+                    steps = controls.steps_slider(card)
+                    guidance = controls.guidance_slider(card)
+                    images = controls.images_slider()
+                    with gr.Row():
+                        width = controls.side(card.width, "Width", "width")
+                        height = controls.side(card.height, "Height", "height")
+                    sampler = controls.sampler_picker(card)
+                    negative = controls.negative_box(card)
+                    exact = gr.Checkbox(
+                        label="Exact",
+                        info="Draw alone, so that it repeats bit for bit on this machine",
+                        elem_id="exact",
+                    )
+                self._drop = gr.File(
+                    label="Drop a picture to take its settings",
+                    file_types=["image"],
+                    height=120,
+                    elem_id="drop",
+                )
+        self._viewer = gr.HTML(js_on_load=ACTIONS, elem_id="viewer")
+        self._controls = Controls(
+            prompt, negative, model, seed, steps, guidance, width, height, images, sampler, exact
+        )
+        self._panel = Panel(facts, fetch, words, examples)
+        self._pictures = gr.State(())
+        self._job_id = gr.State("")
+        self._last_seed = gr.State(None)
+        self._stored_form = gr.BrowserState(None, storage_key="sdgen.form", secret=BROWSER_KEY)
+        self._stored_pictures = gr.BrowserState(
+            [], storage_key="sdgen.pictures", secret=BROWSER_KEY
+        )
+
+    # --- what happens when
+
+    def _wire(self) -> None:
+        form, panel, model = self._controls.in_order(), self._panel.in_order(), self._controls.model
+        prompt, seed = self._controls.prompt, self._controls.seed
+        run = self._generate_button.click(
+            self.generate,
+            [self._pictures, *form],
+            [
+                self._notice,
+                self._stage,
+                self._gallery,
+                self._pictures,
+                self._job_id,
+                self._last_seed,
+            ],
+            **PRIVATE,
+        )
+        run.failure(self.went_wrong, None, [self._notice, self._stage], **QUICK)
+        self._pictures.change(self._page.remember, self._pictures, self._stored_pictures, **QUICK)
+        self._stop_button.click(self._page.stop, self._job_id, None, **QUICK)
+        gr.on(
+            [prompt.change, model.change],
+            self.hint,
+            [model, prompt],
+            self._hint,
+            trigger_mode="always_last",
+            **QUICK,
+        )
+        model.input(self.choose_model, model, [*form, *panel], **QUICK)
+        self._panel.fetch.click(self.download, model, [self._fetching, model, *panel], **PRIVATE)
+        self._panel.examples.pick(picked_text, None, prompt, **QUICK)
+        self._panel.words.word(add_word, prompt, prompt, **QUICK)
+        self._dice.click(no_seed, None, seed, **QUICK)
+        self._reuse_seed.click(last_seed, self._last_seed, seed, **QUICK)
+        fills = [self._notice, *form, *panel]
+        self._drop.upload(self.read_file, [self._drop, model], [self._drop, *fills], **QUICK)
+        for shown in (self._stage, self._gallery, self._viewer):
+            shown.open(self.open, self._pictures, [self._viewer, self._notice], **QUICK)
+        self._viewer.reuse(self.reuse, [self._pictures, model], fills, **QUICK)
+        again = self._viewer.again(self.again, [self._pictures, model], fills, **QUICK)
+        again.then(None, None, None, js=CLICK_GENERATE, **QUICK)
+
+    def on_load(self, demo: gr.Blocks) -> None:
+        """What a fresh page asks for: the browser's form and pictures."""
+        form = self._controls.in_order()
+        loaded = demo.load(
+            self.restore,
+            [self._stored_form, self._stored_pictures],
+            [*form, *self._panel.in_order(), self._notice, self._gallery, self._pictures],
+            **QUICK,
+        )
+        loaded.then(None, None, None, js="() => { window.sdgenRestored = true; }", **QUICK)
+        gr.on(
+            [component.change for component in form],
+            None,
+            [self._stored_form, *form],
+            self._stored_form,
+            js=STORE_FORM,
+            **QUICK,
+        )
+
+    # --- handlers
+
+    def generate(self, pictures: Pictures, *values: Any) -> Iterator[list[Update]]:
+        """Draw; what does not change is not sent."""
+        for view in self._page.generate(Form(*values), pictures):
+            yield [gr.skip() if part is None else part for part in view]
+
+    def went_wrong(self) -> tuple[str, str]:
+        """A defect of ours: said plainly, and the stage is free again."""
+        return messages.alert(WENT_WRONG), tiles.EMPTY_STAGE
+
+    def hint(self, model: str, prompt: str) -> str:
+        """What is said about a prompt while it is being written."""
+        try:
+            card = self._studio.model(model)
+        except ModelUnavailable:
+            return ""
+        unknown = model_panel.unknown(card, prompt)
+        return messages.hint(unknown, self._tokens.count(card.name, prompt), BUDGET)
+
+    def choose_model(self, model: str) -> list[Update]:
+        """A model's defaults and what there is to say about it."""
+        card = self._studio.model(model)
+        return [*controls.fit(card), *self._panel_of(card)]
+
+    def download(self, model: str) -> Iterator[list[Update]]:
+        """Fetch a model, showing how far it is; then the picker and the panel know it."""
+        rest = [gr.skip()] * (1 + len(self._panel.in_order()))
+        last = ""
+        for last in model_panel.download(self._studio, model):
+            yield [last, *rest]
+        choices = model_panel.choices(self._studio.models())
+        card = self._studio.model(model)
+        yield [last, gr.update(choices=choices), *self._panel_of(card)]
+
+    def read_file(self, path: str | None, model: str) -> list[Update]:
+        """The settings of a dropped picture; its place is free for the next one."""
+        filled = self._page.read_file(Path(path)) if path else Filled({}, "")
+        return [None, *self._fill(filled, model)]
+
+    def open(self, pictures: Pictures, event: gr.EventData) -> tuple[str, str]:
+        """One picture with its recipe."""
+        return self._page.open(event_name(event), pictures)
+
+    def reuse(self, pictures: Pictures, model: str, event: gr.EventData) -> list[Update]:
+        """The settings of one of the window's pictures."""
+        return self._fill(self._page.reuse(event_name(event), pictures), model)
+
+    def again(self, pictures: Pictures, model: str, event: gr.EventData) -> list[Update]:
+        """The same, with a new seed."""
+        filled = self._page.reuse(event_name(event), pictures)
+        fields = filled.fields and {**filled.fields, "seed": None}
+        return self._fill(Filled(fields, filled.notice if not fields else ""), model)
+
+    def restore(self, stored: object, remembered: object) -> list[Update]:
+        """The form and the pictures that this browser had before."""
+        form = saved_form(stored)
+        try:
+            card = self._studio.model(form.model)
+        except ModelUnavailable:
+            card = self._studio.model(self._studio.default_model())
+        fields: dict[str, object] = {
+            name: value for name, value in form._asdict().items() if value is not None
+        }
+        fields["model"] = card.name
+        pictures = self._page.recall(remembered)
+        return [
+            *(controls.fit(card, fields) if stored else controls.fit(card)),
+            *self._panel_of(card),
+            messages.alert(self._studio.model_problem),
+            tiles.gallery(pictures),
+            pictures,
+        ]
+
+    def _fill(self, filled: Filled, model: str) -> list[Update]:
+        """Updates for the notice, the form and the panel."""
+        name = filled.fields.get("model")
+        if isinstance(name, str) and name != model:
+            card = self._studio.model(name)
+            return [filled.notice, *controls.fit(card, filled.fields), *self._panel_of(card)]
+        stay = [gr.skip()] * len(self._panel.in_order())
+        return [filled.notice, *controls.fill(filled.fields), *stay]
+
+    def _panel_of(self, card: ModelCard) -> list[Update]:
+        return [
+            model_panel.facts(card),
+            gr.update(value=model_panel.download_label(card), visible=not card.local),
+            model_panel.vocabulary(card),
+            model_panel.examples(card),
+        ]
+
+    def served(self, path: Path) -> Path:
+        """A picture's copy in Gradio's cache, which is emptied by age.
+
+        So no folder of ours is open to the web, and no path of this machine is told to browsers.
+        """
+        return Path(self._stage.move_resource_to_block_cache(path))
+
+    def _url(self, path: Path) -> str:
+        return f"gradio_api/file={quote(str(self.served(path)))}"
+
+
+def event_name(event: gr.EventData) -> str:
+    """The `data-name` of the button that was pressed; whatever else a browser sent is ""."""
+    data = event._data
+    name = data.get("name") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def no_seed() -> str:
+    """An empty seed box: a new seed each time."""
+    return ""
+
+
+def last_seed(seed: int | None) -> str:
+    """The seed that was drawn last, for the seed box."""
+    return "" if seed is None else str(seed)
+
+
+def picked_text(event: gr.EventData) -> str:
+    """An example, for the prompt."""
+    return event_name(event)
+
+
+def add_word(prompt: str, event: gr.EventData) -> str:
+    """The prompt with one more word."""
+    return f"{prompt.rstrip()} {event_name(event)}".strip()

@@ -1,0 +1,104 @@
+"""From events and errors to words and HTML. All text of users is escaped here, once, and only here.
+
+`escape` makes text safe in HTML and also inside Gradio's HTML component, whose template is read
+twice: as Handlebars ({{...}}) and as a JavaScript template string (${...}, `, \\). So those
+characters become entities too.
+"""
+
+import html
+import math
+
+_TEMPLATE_CHARACTERS = str.maketrans(
+    {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"}
+)
+
+
+def escape(text: object) -> str:
+    """`text` as HTML that shows exactly these characters, in an element or a quoted attribute."""
+    return html.escape(str(text), quote=True).translate(_TEMPLATE_CHARACTERS)
+
+
+def alert(text: str) -> str:
+    """A message that a screen reader speaks at once; empty text clears the place."""
+    if not text:
+        return ""
+    return f'<div class="sd-notice sd-problem" role="alert"><p>{escape(text)}</p></div>'
+
+
+def notes(texts: tuple[str, ...]) -> str:
+    """Remarks that are no errors, in the place of `alert`."""
+    if not texts:
+        return ""
+    lines = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    return f'<div class="sd-notice" role="status">{lines}</div>'
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words: "3 s", "2 min", "1.5 h"."""
+    if not math.isfinite(seconds) or seconds < 1:
+        return "1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes in words: "2.8 GB", "35 MB"; "an unknown size" for zero."""
+    if size_bytes <= 0:
+        return "an unknown size"
+    if size_bytes >= 995_000_000:
+        return f"{size_bytes / 1e9:.1f} GB"
+    return f"{max(1, round(size_bytes / 1e6))} MB"
+
+
+def queue_words(ahead: int) -> str:
+    """The place in the queue."""
+    if ahead <= 0:
+        return "Next in line"
+    return f"Waiting: {ahead} {'request' if ahead == 1 else 'requests'} ahead"
+
+
+def step_words(step: int, steps: int, seconds_left: float | None) -> str:
+    """How far it is: "Step 5 of 12 · about 3 s left"."""
+    words = f"Step {step} of {steps}"
+    if seconds_left is not None and step < steps:
+        words += f" · about {duration(seconds_left)} left"
+    return words
+
+
+def finished_words(pictures: int, seconds: float) -> str:
+    """What came out and how long it took."""
+    return f"{_pictures(pictures)} in {max(seconds, 0.1):.1f} s"
+
+
+def stopped_words(pictures: int) -> str:
+    """What is left after Stop."""
+    return f"Stopped. {_pictures(pictures)} kept" if pictures else "Stopped"
+
+
+def unknown_words(words: tuple[str, ...]) -> str:
+    """The words of a prompt that the model never saw, as a sentence; "" where there is none."""
+    if not words:
+        return ""
+    shown = ", ".join(f"“{word}”" for word in words[:6])
+    more = f" and {len(words) - 6} more" if len(words) > 6 else ""
+    return f"This model does not know {shown}{more}."
+
+
+def hint(unknown: tuple[str, ...], tokens: int | None, budget: int) -> str:
+    """The line under the prompt: unknown words, and how much of the prompt's room is used."""
+    left = f'<span class="sd-unknown">{escape(unknown_words(unknown))}</span>'
+    right = ""
+    if tokens is not None:
+        full = " sd-over" if tokens > budget else ""
+        right = (
+            f'<span class="sd-tokens{full}" title="Tokens: the pieces of words that the model '
+            f'reads; it reads {budget} at a time">{tokens} of {budget} tokens</span>'
+        )
+    return f'<div class="sd-hint" aria-live="polite">{left}{right}</div>'
+
+
+def _pictures(count: int) -> str:
+    return f"{count} {'picture' if count == 1 else 'pictures'}"

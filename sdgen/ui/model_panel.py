@@ -1,0 +1,170 @@
+"""The model picker in words: what each model is, costs and can draw; and its download."""
+
+import queue
+import threading
+from collections.abc import Iterator
+
+from sdgen.errors import SdgenError
+from sdgen.studio import ModelCard, Studio
+from sdgen.ui import messages
+from sdgen.ui.messages import escape
+
+SEED_PROMPTS = (  # what people drew in the two projects that this one follows
+    "a futuristic city with flying cars",
+    "a hero standing heroically with lightning in the background",
+    "a dramatic scene of a hero running through a village during a storm",
+    "a hero in his superhero costume, striking a powerful pose in front of a temple",
+)
+GENERAL_PROMPTS = (
+    "a lighthouse on a cliff at dawn, oil painting",
+    "portrait of an old sailor, soft window light",
+)
+TICK = 0.25  # seconds between two reports of a download
+
+
+class GivenUp(Exception):
+    """The window that asked for a download is gone."""
+
+
+def choices(cards: list[ModelCard]) -> list[tuple[str, str]]:
+    """The picker's lines, as (what is shown, the model's name)."""
+    return [
+        (card.title if card.local else f"{card.title} · {where(card)}", card.name) for card in cards
+    ]
+
+
+def where(card: ModelCard) -> str:
+    """Whether a model is on this machine, or what fetching it costs."""
+    if card.local:
+        return "on this machine"
+    return f"{messages.size(card.download_bytes)} to download"
+
+
+def download_label(card: ModelCard) -> str:
+    """The words of the button that fetches a model."""
+    return f"Download {messages.size(card.download_bytes)}"
+
+
+def facts(card: ModelCard) -> str:
+    """A model's licence, native size, and where its files are, as HTML."""
+    rows = (
+        ("Licence", card.licence),
+        ("Native size", f"{card.width} × {card.height}"),
+        ("Files", where(card)),
+    )
+    listed = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in rows)
+    return f'<dl class="sd-facts">{listed}</dl>'
+
+
+def vocabulary(card: ModelCard) -> str:
+    """What a small model can draw, in its own words, as HTML; "" where that is not known."""
+    words = card.words
+    if words is None:
+        return ""
+    groups = (
+        ("Things", words.subjects),
+        ("Colours", words.colours),
+        ("Places", words.places),
+        ("Times", words.times),
+        ("Poses", words.poses),
+    )
+    lists = "".join(
+        f"<h3>{escape(title)}</h3><p>{_word_buttons(group)}</p>" for title, group in groups if group
+    )
+    return (
+        f'<details class="sd-words"><summary>What {escape(card.title)} can draw</summary>'
+        f"<p>It knows these words and draws everything else badly. A click adds one.</p>"
+        f"{lists}</details>"
+    )
+
+
+def examples(card: ModelCard) -> str:
+    """Prompts to start from, as buttons. For a model with own words only such as it knows."""
+    if card.words is not None:
+        own = [*card.words.examples, *SEED_PROMPTS]
+        prompts = [text for text in own if not card.words.unknown(text)]
+    else:
+        prompts = [*SEED_PROMPTS, *GENERAL_PROMPTS]
+    buttons = "".join(
+        f'<li><button type="button" class="sd-chip" data-action="pick" data-name="{escape(text)}">'
+        f"{escape(text)}</button></li>"
+        for text in dict.fromkeys(prompts)
+    )
+    return f'<ul class="sd-examples" aria-label="Examples">{buttons}</ul>'
+
+
+def unknown(card: ModelCard, prompt: str) -> tuple[str, ...]:
+    """The words of a prompt that a model with own words never saw."""
+    return card.words.unknown(prompt) if card.words else ()
+
+
+def download(studio: Studio, name: str) -> Iterator[str]:
+    """Fetch a model that somebody agreed to; yields HTML of how far it is, at least every TICK.
+
+    Closing the generator gives the download up. What was fetched is kept for the next try.
+    """
+    reports: queue.Queue[tuple[int, int] | SdgenError | None] = queue.Queue()
+    given_up = threading.Event()
+
+    def report(done: int, total: int) -> None:
+        if given_up.is_set():
+            raise GivenUp
+        reports.put((done, total))
+
+    def fetch() -> None:
+        try:
+            studio.download(name, report)
+            reports.put(None)
+        except SdgenError as error:
+            reports.put(error)
+        except GivenUp:
+            reports.put(None)
+
+    thread = threading.Thread(target=fetch, name=f"download-{name}", daemon=True)
+    thread.start()
+    shown = _bar("Starting the download", None)
+    try:
+        yield shown
+        while thread.is_alive() or not reports.empty():
+            newest: tuple[int, int] | SdgenError | None = (-1, 0)
+            try:
+                newest = reports.get(timeout=TICK)
+                while not reports.empty():
+                    newest = reports.get_nowait()
+            except queue.Empty:
+                pass
+            if newest is None:
+                break
+            if isinstance(newest, SdgenError):
+                yield messages.alert(str(newest))
+                return
+            if newest[0] >= 0:
+                shown = _bar(*_progress(*newest))
+            yield shown
+    finally:
+        given_up.set()
+    yield ""
+
+
+def _progress(done: int, total: int) -> tuple[str, float | None]:
+    if total <= 0:
+        return f"{messages.size(done)} fetched", None
+    return f"{messages.size(done)} of {messages.size(total)}", min(done / total, 1.0)
+
+
+def _bar(words: str, fraction: float | None) -> str:
+    now = "" if fraction is None else f' aria-valuenow="{round(100 * fraction)}"'
+    width = "" if fraction is None else f' style="width:{100 * fraction:.1f}%"'
+    kind = "sd-bar sd-waiting" if fraction is None else "sd-bar"
+    return (
+        f'<p class="sd-status">{escape(words)}</p><div class="{kind}" role="progressbar" '
+        f'aria-label="Download" aria-valuemin="0" aria-valuemax="100"{now}><i{width}></i></div>'
+    )
+
+
+def _word_buttons(words: tuple[str, ...]) -> str:
+    return " ".join(
+        f'<button type="button" class="sd-word" data-action="word" data-name="{escape(word)}">'
+        f"{escape(word)}</button>"
+        for word in words
+    )

@@ -1,0 +1,198 @@
+"""What the page does, as functions of plain values: Gradio calls them, and so do tests.
+
+One Page serves every browser window. It holds no window's state: that comes in and goes out.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sdgen.errors import SdgenError
+from sdgen.job import Preview, Progress, Queued, Saved
+from sdgen.pictures import pictures_folder
+from sdgen.studio import Studio
+from sdgen.ui import messages, tiles
+from sdgen.ui.form import FIELDS, Form, request_fields
+from sdgen.ui.forming import Forming, Picture, advance, begin
+
+HEARTBEAT = 0.25  # seconds; Gradio notices a closed page at the next yield
+REDRAW = 0.1  # seconds between two pictures of the same progress
+REMEMBERED = 48  # pictures that a browser remembers
+FILLED = "The picture's settings are in the form."
+GONE = "This picture is not in this window any more."
+_NAME = re.compile(r"\d{4}-\d\d-\d\d/[0-9a-z]{26}\.png")  # as sdgen.pictures writes it
+
+Pictures = tuple[Picture, ...]  # newest first
+
+
+class View(NamedTuple):
+    """What changes on the page; None leaves a part as it is."""
+
+    notice: str | None = None  # HTML
+    stage: str | None = None  # HTML
+    gallery: str | None = None  # HTML
+    pictures: Pictures | None = None
+    job_id: str | None = None
+    last_seed: int | None = None
+
+
+class Filled(NamedTuple):
+    """Fields of the form to fill in, by name, and what to say about it."""
+
+    fields: dict[str, object]
+    notice: str  # HTML
+
+
+class Page:
+    """The page's deeds.
+
+    serve: makes a file visible to browsers and says under which URL.
+    withhold_flagged: keep pictures back to which the model's safety checker objects.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        data_dir: Path,
+        serve: Callable[[Path], str],
+        withhold_flagged: bool = False,
+    ) -> None:
+        self._studio = studio
+        self._folder = pictures_folder(data_dir)
+        self._serve = serve
+        self._withhold = withhold_flagged
+
+    def generate(self, form: Form, pictures: Pictures) -> Iterator[View]:
+        """Draw what the form asks for; yields at least every HEARTBEAT seconds.
+
+        Closing the generator, as Gradio does when the window is closed, stops the drawing.
+        """
+        try:
+            request = self._studio.request(model=form.model, **request_fields(form))
+            job = self._studio.start(request)
+        except SdgenError as error:
+            yield View(notice=messages.alert(str(error)))
+            return
+        forming = begin(request)
+        yield View(
+            notice="",
+            stage=tiles.stage(forming),
+            gallery=tiles.gallery(pictures),
+            job_id=job.id,
+            last_seed=request.seed,
+        )
+        drawn, drawn_at = forming, time.monotonic()
+        try:
+            for event in job.events(HEARTBEAT):
+                before, forming = forming, advance(forming, event, self._saved_picture(forming))
+                passing = isinstance(event, Queued | Progress | Preview)
+                if passing and time.monotonic() - drawn_at < REDRAW:
+                    continue
+                yield self._view(drawn, forming, pictures, saved=before.saved != forming.saved)
+                drawn, drawn_at = forming, time.monotonic()
+        finally:
+            if job.end is None:
+                job.cancel()
+
+    def stop(self, job_id: str) -> None:
+        """Stop that job within one step; its finished pictures stay."""
+        job = self._studio.job(job_id)
+        if job is not None:
+            job.cancel()
+
+    def read_file(self, path: Path) -> Filled:
+        """The fields that a picture file was made with; unreadable: none, and a notice."""
+        try:
+            form = self._studio.form_of(self._studio.recipe_of(path))
+        except SdgenError as error:
+            return Filled({}, messages.alert(str(error)))
+        fields = {name: value for name, value in form.fields.items() if name in FIELDS}
+        return Filled(fields, messages.notes((FILLED, *form.notes)))
+
+    def reuse(self, name: str, pictures: Pictures) -> Filled:
+        """The fields that one of the window's pictures was made with."""
+        if _find(name, pictures) is None:
+            return Filled({}, messages.alert(GONE))
+        return self.read_file(self._folder / name)
+
+    def open(self, name: str, pictures: Pictures) -> tuple[str, str]:
+        """One of the window's pictures with its recipe, and a notice; both HTML."""
+        picture = _find(name, pictures)
+        if picture is None:
+            return "", messages.alert(GONE)
+        try:
+            recipe = self._studio.recipe_of(self._folder / name)
+        except SdgenError as error:
+            return "", messages.alert(str(error))
+        names = ["", *(entry.name for entry in pictures if entry.url), ""]
+        at = names.index(name, 1)
+        return tiles.opened(picture, recipe, older=names[at + 1], newer=names[at - 1]), ""
+
+    def remember(self, pictures: Pictures) -> list[dict[str, object]]:
+        """What the browser keeps of the newest pictures: no pixels, no URLs."""
+        return [
+            {
+                "name": picture.name,
+                "seed": picture.seed,
+                "prompt": picture.prompt,
+                "width": picture.width,
+                "height": picture.height,
+                "flagged": picture.flagged,
+            }
+            for picture in pictures[:REMEMBERED]
+            if picture.url
+        ]
+
+    def recall(self, remembered: object) -> Pictures:
+        """The pictures that a browser remembers and that are still there. It may say anything."""
+        if not isinstance(remembered, Sequence) or isinstance(remembered, str):
+            return ()
+        found = (self._recalled(entry) for entry in remembered[:REMEMBERED])
+        return tuple(picture for picture in found if picture is not None)
+
+    def _recalled(self, entry: object) -> Picture | None:
+        if not isinstance(entry, Mapping):
+            return None
+        name, prompt, flagged = entry.get("name"), entry.get("prompt"), entry.get("flagged")
+        seed, width, height = entry.get("seed"), entry.get("width"), entry.get("height")
+        if not (isinstance(name, str) and isinstance(prompt, str) and isinstance(flagged, str)):
+            return None
+        if not (isinstance(seed, int) and isinstance(width, int) and isinstance(height, int)):
+            return None
+        path = self._folder / name
+        if not _NAME.fullmatch(name) or not path.is_file() or (flagged and self._withhold):
+            return None
+        return Picture(name, self._serve(path), seed, prompt, width, height, flagged)
+
+    def _saved_picture(self, forming: Forming) -> Callable[[Saved], Picture]:
+        def picture(saved: Saved) -> Picture:
+            return Picture(
+                name=f"{saved.path.parent.name}/{saved.path.name}",
+                url="" if saved.flagged and self._withhold else self._serve(saved.path),
+                seed=saved.seed,
+                prompt=forming.request.prompt,
+                width=forming.request.width,
+                height=forming.request.height,
+                flagged=saved.flagged,
+            )
+
+        return picture
+
+    def _view(self, drawn: Forming, forming: Forming, older: Pictures, *, saved: bool) -> View:
+        notice = None
+        if forming.problem:
+            notice = messages.alert(forming.problem)
+        elif forming.notes != drawn.notes:
+            notice = messages.notes(forming.notes)
+        return View(
+            notice=notice,
+            stage=tiles.stage(forming) if forming != drawn else None,
+            pictures=(*reversed(forming.pictures), *older) if saved else None,
+        )
+
+
+def _find(name: str, pictures: Pictures) -> Picture | None:
+    """The window's own picture of that name, if it is shown."""
+    return next((entry for entry in pictures if entry.name == name and entry.url), None)
