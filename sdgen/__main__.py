@@ -4,10 +4,12 @@ stdout has the results (paths, tables, or with --json one JSON object), stderr a
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -34,6 +36,12 @@ EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 wrong usage, or a request out of
 3 the model cannot be had, or needs a download first; 130 stopped by Ctrl+C (finished pictures
 are kept)."""
 FAILED, WRONG, NO_MODEL, STOPPED = 1, 2, 3, 130
+ENVIRONMENT = MappingProxyType(
+    {
+        "DIFFUSERS_DISABLE_REMOTE_CODE": "1",  # no code out of model repositories, ever
+        "TRANSFORMERS_VERBOSITY": "error",  # its hints on import are not for who wants a picture
+    }
+)
 
 app = typer.Typer(
     help="A sentence becomes a picture.",
@@ -54,6 +62,8 @@ def local_studio(settings: Settings) -> Studio:
 
 def main(make_studio: MakeStudio = local_studio) -> None:
     """Run the command line. make_studio: what the commands call, for tests."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     app(obj=make_studio)
 
 
@@ -112,7 +122,7 @@ def generate(
                     "flagged": [picture.flagged for picture in drawn.pictures],
                     "recipe": recipe.model_dump(mode="json") if recipe else None,
                     "notes": drawn.notes,
-                    "seconds": end.result.seconds if end else None,
+                    "seconds": round(end.result.seconds, 3) if end else None,
                     "stopped": isinstance(end, Stopped),
                 }
             )
@@ -185,6 +195,17 @@ def show(
             _print_json({"recipe": recipe.model_dump(mode="json")})
         else:
             typer.echo("\n".join(_recipe_lines(recipe)))
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)
+def serve(context: typer.Context) -> None:
+    """Open the page, with the options of app.py (`sdgen serve --help` lists them)."""
+    from sdgen.launch import main as serve_page
+
+    raise typer.Exit(serve_page(context.args))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def parsed(result: Result) -> dict[str, Any]:
 def test_generate_prints_the_paths_of_what_it_drew(
     run: Run, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    engine.seconds_per_step = 0.02
+    engine.seconds_per_step = 0.1
     out = tmp_path / "out"
     result = run("generate", "a robot", "--seed", "7", "-n", "3", "-o", str(out), *SMALL)
     assert result.exit_code == 0
@@ -212,6 +212,13 @@ def test_a_picture_cannot_take_over_the_terminal(run: Run) -> None:
     assert plain("a\x1b\u202eb\n") == "a\ufffd\ufffdb\n"
 
 
+def test_serve_has_the_options_of_the_app(run: Run) -> None:
+    shown = run("serve", "--help")
+    assert shown.exit_code == 0
+    assert "--share" in shown.stdout
+    assert run("serve", "--share").exit_code == 2  # open to all, and nobody said that it may
+
+
 def test_help_names_the_exit_codes(run: Run) -> None:
     for arguments in ([], ["generate"], ["models"], ["download"], ["show"]):
         text = " ".join(run(*arguments, "--help").stdout.split())
@@ -223,7 +230,7 @@ import sys
 from sdgen.__main__ import main
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, FakeModelFiles
-main(lambda settings: Studio(settings, FakeEngine(seconds_per_step=0.05), FakeModelFiles()))
+main(lambda settings: Studio(settings, FakeEngine(seconds_per_step=0.25), FakeModelFiles()))
 """
 
 
@@ -243,7 +250,7 @@ def test_ctrl_c_stops_and_keeps_finished_pictures(tmp_path: Path, as_json: bool)
         while process.poll() is None and not list((tmp_path / "out").glob("*.png")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     kept = sorted((tmp_path / "out").iterdir())
     assert 1 <= len(kept) < 16

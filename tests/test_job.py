@@ -23,7 +23,7 @@ from sdgen.job import (
 from tests.conftest import ask
 
 DONE = Finished(GenerateResult((), 1.0))
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 def test_readers_get_all_that_lasts_and_the_end() -> None:
@@ -106,7 +106,7 @@ def test_a_quiet_job_sends_heartbeats() -> None:
     began = time.monotonic()
     reader = job.events(heartbeat=0.05)
     assert [next(reader) for _ in range(3)] == [Heartbeat()] * 3
-    assert 0.1 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.1
 
 
 def test_cancel_asks_once() -> None:

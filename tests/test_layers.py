@@ -28,6 +28,7 @@ LAYERS = (
     "sdgen.pictures",
     "sdgen.studio",
     "sdgen.ui",
+    "sdgen.launch",
     "sdgen.terminal",
     "sdgen.__main__",
     "app",

@@ -278,9 +278,9 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["a", "aa: ", 'aa: "', 'aa: "\\', "aa ", "1:", "\n", ",", "<"])
 def test_hostile_texts_are_read_in_no_time(part: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     recipe_from_parameters(part * (200_000 // len(part)))
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "WEBP"])
@@ -347,9 +347,9 @@ def test_image_bombs_are_refused_from_the_header(tmp_path: Path, side: int) -> N
     rows = zlib.compress(bytes((side // 8 + 1) * min(side, 12_000)), 9)
     text = chunk(b"tEXt", b"parameters\0x")
     path.write_bytes(png_of(side, side, text, chunk(b"IDAT", rows)))
-    began = time.perf_counter()
+    began = time.process_time()
     assert "pixels" in unreadable(path)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_text_bombs_are_refused(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from sdgen.errors import (
 from sdgen.job import (
     Failed,
     Finished,
-    Heartbeat,
     ImageReady,
     Job,
     Loading,
@@ -35,11 +34,25 @@ from sdgen.models import bundled_models
 from sdgen.studio import Studio
 from tests.conftest import FAKE_INFO, FakeEngine, FakeModelFiles, Fault, ask, fake_picture
 
-SECONDS = 10.0  # no wait of a test is longer
+SECONDS = 30.0  # no wait of a test is longer
 
 
 def saved(job: Job) -> list[Saved]:
     return [event for event in job.events() if isinstance(event, Saved)]
+
+
+def hold(engine: FakeEngine, after: int) -> threading.Event:
+    """Let the engine take `after` steps and then wait: for the event, or for the job's cancel."""
+    release = threading.Event()
+
+    def wait(job: Job, step: int) -> None:
+        deadline = time.monotonic() + SECONDS
+        while engine.steps_taken >= after and not release.is_set() and not job.cancelled:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    engine.before_step = wait
+    return release
 
 
 def test_every_picture_is_on_disk_with_its_own_recipe(studio: Studio, settings: Settings) -> None:
@@ -74,9 +87,16 @@ def test_the_events_come_in_order_and_end_once(studio: Studio, engine: FakeEngin
     assert isinstance(events[-1], Finished)
     assert not any(isinstance(event, ImageReady) for event in events)
     assert [type(event) for event in events] == [Note, Saved, Saved, Finished]
-    engine.seconds_per_step = 0.02
-    live = list(studio.start(ask()).events())
-    assert any(isinstance(event, Progress | Preview | Loading) for event in live)
+
+
+def test_a_watcher_sees_how_far_it_is(studio: Studio, engine: FakeEngine) -> None:
+    release = hold(engine, after=2)
+    seen: set[type] = set()
+    for event in studio.start(ask()).events():
+        seen.add(type(event))
+        if {Progress, Preview, Loading} <= seen:
+            release.set()
+    assert Finished in seen
 
 
 def test_nobody_needs_to_watch(studio: Studio, settings: Settings) -> None:
@@ -93,19 +113,13 @@ def test_nobody_needs_to_watch(studio: Studio, settings: Settings) -> None:
 def test_pictures_finished_before_a_close_are_kept(
     studio: Studio, engine: FakeEngine, settings: Settings
 ) -> None:
-    second = threading.Event()
-
-    def hold(job: Job, step: int) -> None:
-        if engine.steps_taken >= 3:  # the first picture is done
-            second.set()
-
-    engine.before_step = hold
-    engine.seconds_per_step = 0.02
+    hold(engine, after=4)  # the first picture takes three
     job = studio.start(ask(num_images=16))
-    assert second.wait(SECONDS)
-    studio.close()
+    while engine.steps_taken < 4:
+        time.sleep(0.002)
+    studio.close(SECONDS)
     assert isinstance(job.end, Stopped)
-    assert len(list(settings.data_dir.rglob("*.png"))) == len(job.end.result.images) >= 1
+    assert len(list(settings.data_dir.rglob("*.png"))) == len(job.end.result.images) == 1
 
 
 def test_two_readers_and_a_late_one_see_the_same(studio: Studio, engine: FakeEngine) -> None:
@@ -135,33 +149,25 @@ def test_a_reader_that_leaves_disturbs_nobody(studio: Studio) -> None:
 def test_cancel_stops_within_a_step_and_keeps_what_is_finished(
     studio: Studio, engine: FakeEngine
 ) -> None:
-    engine.seconds_per_step = 0.02
+    hold(engine, after=5)
     job = studio.start(ask(num_images=10))
-    events = job.events()
-    for event in events:
+    for event in job.events():
         if isinstance(event, Saved):
             job.cancel()
-            break
-    rest = [event for event in events if not isinstance(event, Heartbeat)]
-    assert isinstance(rest[-1], Stopped)
-    kept = saved(job)
-    assert 1 <= len(kept) < 10
-    assert all(event.path.is_file() for event in kept)
+    assert isinstance(job.end, Stopped)
+    assert engine.steps_taken <= 6
+    assert [event.path.is_file() for event in saved(job)] == [True]
 
 
 def test_cancel_while_waiting_needs_no_turn(studio: Studio, engine: FakeEngine) -> None:
-    release = threading.Event()
-
-    def hold(job: Job, step: int) -> None:
-        release.wait(SECONDS)
-
-    engine.before_step = hold
+    release = hold(engine, after=0)
     studio.start(ask())
     waiting = studio.start(ask("a blue cat"))
     waiting.cancel()
     with pytest.raises(GenerationFailed):
         waiting.result(SECONDS)
     assert isinstance(waiting.end, Stopped)
+    assert engine.steps_taken == 0
     release.set()
 
 
@@ -227,9 +233,10 @@ def test_a_flagged_picture_says_so(studio: Studio, engine: FakeEngine) -> None:
 
 
 def test_running_jobs_are_found_by_id_until_they_end(studio: Studio, engine: FakeEngine) -> None:
-    engine.seconds_per_step = 0.02
+    release = hold(engine, after=1)
     job = studio.start(ask())
     assert studio.job(job.id) is job
+    release.set()
     job.result(SECONDS)
     assert studio.job(job.id) is None
 
