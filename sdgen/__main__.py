@@ -166,10 +166,10 @@ def download(
     with _ending(as_json), _studio(context, name, None) as studio:
         card = studio.model(studio.default_model())
         if not card.local:
-            size = _gigabytes(card.download_bytes)
-            question = f"Download {card.title}: {size}, licence {card.licence}?"
+            size = studio.download_size(card.name)
+            question = f"Download {card.title}: {_gigabytes(size)}, licence {card.licence}?"
             if not yes and (as_json or not typer.confirm(question, err=True)):
-                raise DownloadNeeded(card.name, card.download_bytes)
+                raise DownloadNeeded(card.name, size)
             with reporter(quiet=as_json) as to:
                 studio.download(
                     card.name,

@@ -60,6 +60,7 @@ class ModelFiles(Protocol):
 
     def is_local(self, spec: ModelSpec) -> bool: ...
     def local_folder(self, spec: ModelSpec) -> Path: ...
+    def download_size(self, spec: ModelSpec) -> int: ...
     def download(self, spec: ModelSpec, on_progress: OnProgress) -> Path: ...
 
 
@@ -205,13 +206,20 @@ class Studio:
         """The configured model's name; the bundled one where `model_problem` says why not."""
         return self._default
 
+    def download_size(self, name: str) -> int:
+        """Bytes that download() would fetch now; asks the Hub, fetches nothing.
+
+        Raises ModelUnavailable with the reason: no network, no such model, no access.
+        """
+        return self._model_files.download_size(replace(self._spec(name), name=name))
+
     def download(self, name: str, on_progress: OnProgress) -> Path:
         """Fetch a model; only ever called when somebody has agreed. Its folder.
 
         Raises ModelUnavailable with the reason: no network, no access, disk full, wrong content.
         """
         spec = self._spec(name)
-        folder = self._model_files.download(spec, on_progress)
+        folder = self._model_files.download(replace(spec, name=name), on_progress)
         if name not in bundled_models():
             self._offer(spec.name)  # only the files themselves tell what a foreign model is
         return folder

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
 from PIL import Image
 
@@ -36,6 +37,12 @@ from sdgen.job import (
 from sdgen.models import ModelSpec
 from sdgen.request import GenerateRequest
 from sdgen.studio import Studio
+
+# A busy machine is not a failure: examples are counted, not timed.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 FAKE_INFO = RunInfo(
     model="picturebook",
@@ -181,7 +188,7 @@ class FakeEngine:
 class FakeModelFiles:
     """The seam to sdgen.model_files: names that are on this machine, downloads that take no time.
 
-    error: what the next downloads raise.
+    error: what the next downloads raise, and questions about their size.
     """
 
     local: set[str] = field(default_factory=lambda: {"picturebook"})
@@ -194,6 +201,11 @@ class FakeModelFiles:
         if spec.name not in self.local:
             raise DownloadNeeded(spec.name, spec.download_bytes)
         return Path()
+
+    def download_size(self, spec: ModelSpec) -> int:
+        if self.error is not None:
+            raise self.error
+        return 0 if self.is_local(spec) else spec.download_bytes
 
     def download(
         self, spec: ModelSpec, on_progress: Callable[[int, int], None] | None = None

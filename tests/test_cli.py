@@ -192,6 +192,7 @@ def test_a_failed_download_is_3(run: Run, model_files: FakeModelFiles) -> None:
     model_files.error = ModelUnavailable("There is no network.")
     result = run("download", "sd15", "--yes")
     assert result.exit_code == 3
+    assert "sd15" not in model_files.local
     assert "There is no network." in result.stderr
 
 

@@ -248,10 +248,12 @@ def test_the_models_and_what_they_cost(studio: Studio, model_files: FakeModelFil
     assert not cards["sd15"].local
     assert cards["sd15"].download_bytes > 1e9
     assert studio.default_model() == "picturebook"
+    assert studio.download_size("sd15") == cards["sd15"].download_bytes
     heard: list[int] = []
     studio.download("sd15", lambda done, total: heard.append(done))
     assert heard[-1] == cards["sd15"].download_bytes
     assert studio.model("sd15").local
+    assert studio.download_size("sd15") == 0
     model_files.error = ModelUnavailable("No network.")
     with pytest.raises(ModelUnavailable, match="No network"):
         studio.download("sdxl", lambda done, total: None)

@@ -78,10 +78,12 @@ def read_recipe(path: Path) -> Recipe:
 def _read_texts(path: Path) -> dict[str, str]:
     """The texts of a picture file. Raises PictureUnreadable."""
     try:
+        if not path.is_file():  # a pipe, for one, would never end
+            raise PictureUnreadable("There is no such file.")
         if path.stat().st_size > FILE_BYTES_MAX:
             raise PictureUnreadable(f"This file is larger than {FILE_BYTES_MAX // 2**20} MiB.")
     except OSError as error:
-        raise PictureUnreadable("There is no such file, or it may not be read.") from error
+        raise PictureUnreadable("This file may not be read.") from error
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > PIXELS_MAX:
