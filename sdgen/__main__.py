@@ -111,7 +111,7 @@ def generate(
         )
         job = studio.start(request, out)
         with reporter(quiet=as_json) as to:
-            drawn = _follow(job, to, echo=not as_json)
+            drawn = _follow(job, to)
         end = job.end
         if as_json and not isinstance(end, Failed):
             recipe = studio.recipe_of(drawn.pictures[0].path) if drawn.pictures else None
@@ -216,7 +216,7 @@ class Drawn:
     notes: tuple[str, ...]
 
 
-def _follow(job: Job, to: Reporter, echo: bool) -> Drawn:
+def _follow(job: Job, to: Reporter) -> Drawn:
     """Watch a job to its end, printing paths as they come. Ctrl+C stops it, twice leaves it."""
     saved: dict[int, Saved] = {}
     notes: list[str] = []
@@ -226,8 +226,7 @@ def _follow(job: Job, to: Reporter, echo: bool) -> Drawn:
                 match event:
                     case Saved(index, _, path) if index not in saved:
                         saved[index] = event
-                        if echo:
-                            typer.echo(str(path))
+                        to.result(str(path))
                     case Note(text) if text in notes:
                         continue
                     case Note(text):

@@ -1,4 +1,4 @@
-"""Words and bars on the terminal. All of it goes to stderr, so that stdout is for results."""
+"""Words and bars on the terminal. They go to stderr, so that stdout is for results alone."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ _PLAIN_EVERY = 2.0  # seconds between lines where there is no terminal to draw a
 
 
 class Reporter(Protocol):
-    """Says how far something is: a bar on a terminal, lines elsewhere, or nothing."""
+    """Says how far something is and what came of it: with a bar, in lines, or (quiet) not."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -26,6 +26,9 @@ class Reporter(Protocol):
     ) -> None: ...
     def say(self, text: str) -> None:
         """A sentence that stays."""
+
+    def result(self, text: str) -> None:
+        """A line of the result, for stdout."""
 
     def step(self, label: str, done: int, total: int) -> None:
         """How much is done; a total of 0 is not known."""
@@ -43,6 +46,8 @@ class Bar:
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
+            redirect_stdout=False,  # results must not end up in stderr
+            redirect_stderr=False,
         )
         self._task: TaskID | None = None
 
@@ -59,7 +64,13 @@ class Bar:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def result(self, text: str) -> None:
+        if sys.stdout.isatty():
+            self.say(text)  # the same screen: a line above the bar, not in it
+        else:
+            _print_result(text)
 
     def step(self, label: str, done: int, total: int) -> None:
         if self._task is None:
@@ -88,7 +99,12 @@ class Lines:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201  # this is the terminal
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def result(self, text: str) -> None:
+        if not self._quiet:
+            _print_result(text)
 
     def step(self, label: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -116,6 +132,11 @@ def report(event: Event, to: Reporter) -> None:
             to.step("Drawing", step, steps)
         case Note(text):
             to.say(text)
+
+
+def _print_result(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def plain(text: str) -> str:

@@ -1,10 +1,12 @@
 """The command line: results on stdout, words on stderr, exit codes that mean something."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -233,6 +235,36 @@ from sdgen.studio import Studio
 from tests.conftest import FakeEngine, FakeModelFiles
 main(lambda settings: Studio(settings, FakeEngine(seconds_per_step=0.25), FakeModelFiles()))
 """
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
+def test_a_bar_on_the_terminal_leaves_stdout_to_the_paths(tmp_path: Path) -> None:
+    screen, terminal = os.openpty()
+    shown = bytearray()
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):  # how Linux says that a terminal is closed
+            while part := os.read(screen, 4096):
+                shown.extend(part)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    done = subprocess.run(
+        [sys.executable, "-c", SLOWLY, "generate", "x", "-o", str(tmp_path / "out"), *SMALL],
+        cwd=REPOSITORY,
+        env=os.environ | {"SDGEN_DATA_DIR": str(tmp_path / "data"), "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        check=False,
+    )
+    os.close(terminal)
+    watcher.join()
+    os.close(screen)
+    assert done.returncode == 0
+    assert [Path(line) for line in done.stdout.splitlines()] == list((tmp_path / "out").iterdir())
+    assert "Drawing" in shown.decode()
+    assert "━" in shown.decode()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
