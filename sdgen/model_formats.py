@@ -123,6 +123,18 @@ def guidance_is_embedded(folder: Path, index: ModelIndex) -> bool:
     return read_json(path).get("time_cond_proj_dim") is not None
 
 
+def matches_flow(folder: Path, index: ModelIndex) -> bool:
+    """True for a model trained by flow matching, which the samplers of the menu do not fit."""
+    _, kind = index.components.get("scheduler", ("", ""))
+    if kind.startswith("FlowMatch"):
+        return True
+    path = folder / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        return False
+    config = read_json(path)
+    return bool(config.get("use_flow_sigmas")) or config.get("prediction_type") == "flow_prediction"
+
+
 def _vae_factor(folder: Path, index: ModelIndex) -> int:
     """Pixels of one latent's side; 8 where the VAE does not say."""
     path = folder / "vae" / "config.json"
@@ -163,13 +175,15 @@ def folder_variant(
 ) -> str | None:
     """The variant to load a model with; `names` are the file names of each of its parts.
 
-    The wanted one where any part has it; "fp16" where nothing is wanted and plain files lack.
+    The wanted one where any part has it, else the plain one; "fp16" where plain files lack.
     """
-    tries = dict.fromkeys((wanted, None, "fp16"))
-    for variant in tries:
-        if all(choose_weights(names.get(part, ()), variant) for part in index.with_weights):
+    parts = [names.get(part, ()) for part in index.with_weights]
+    for variant in dict.fromkeys((wanted, None, "fp16")):
+        chosen = [choose_weights(part, variant) for part in parts]
+        plain = [choose_weights(part, None) for part in parts]
+        if all(chosen) and (variant is None or chosen != plain):
             return variant
-    return wanted
+    return None
 
 
 def names_on_disk(folder: Path, index: ModelIndex) -> dict[str, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from sdgen.model_formats import (
     ModelIndex,
     checkpoint_kind,
     guidance_is_embedded,
+    matches_flow,
     native_size,
     parse_index,
     predicts_velocity,
@@ -345,7 +346,7 @@ def _fitted(spec: ModelSpec, index: ModelIndex, folder: Path) -> ModelSpec:
         ignores.add("negative_prompt")
     elif scheduler == "LCMScheduler":
         sampler, steps, guidance_scale = "lcm", 8, 1.0
-    if scheduler.startswith("FlowMatch"):
+    if matches_flow(folder, index):
         ignores.add("sampler")
     default = 1024 if index.pipeline.startswith(("StableDiffusionXL", "StableDiffusion3")) else 512
     width, height = native_size(folder, index) or (default, default)

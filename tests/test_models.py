@@ -169,6 +169,15 @@ def test_a_flow_model_ignores_the_samplers(tmp_path: Path) -> None:
     assert (spec.steps, spec.guidance_scale) == (28, 3.5)
 
 
+def test_a_flow_model_may_have_an_ordinary_sampler(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "f", "SanaPipeline", "DPMSolverMultistepScheduler")
+    assert "sampler" not in find_model(str(folder)).ignores
+    (folder / "scheduler").mkdir()
+    config = '{"prediction_type": "flow_prediction", "use_flow_sigmas": true}'
+    (folder / "scheduler" / "scheduler_config.json").write_text(config)
+    assert "sampler" in find_model(str(folder)).ignores
+
+
 def test_a_model_distilled_for_lcm_starts_with_its_sampler(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "l", unet={"sample_size": 96, "time_cond_proj_dim": 256})
     spec = find_model(str(folder))

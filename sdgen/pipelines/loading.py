@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NOISY = ("transformers", "diffusers.models")
 _LIBRARIES = ("diffusers", "transformers")  # besides the pipeline modules of diffusers itself
 
 
@@ -63,12 +64,12 @@ def load_pipeline(
     digest = model_hash(spec, cache_dir, hub_cache)
     choice = choose_device(settings.device, settings.dtype)
     checker = settings.safety_checker
-    with _loading_errors(spec), _quiet():
+    with _loading_errors(spec), _quiet(), _missing_weights() as missing:
         if isinstance(spec.source, FileSource):
             pipe = _from_file(spec.source.path, folder, choice.dtype)
         else:
             pipe = _from_folder(spec, folder, choice.dtype, checker)
-        _check_filled(pipe, spec.title)
+        _check_filled(pipe, spec.title, missing)
         pipe.set_progress_bar_config(disable=True)
         choice, notes = _place(pipe, choice)
     if type(pipe).__name__ in STEPPED_PIPELINES:
@@ -160,8 +161,13 @@ def _place(pipe: Any, choice: DeviceChoice) -> tuple[DeviceChoice, tuple[str, ..
     return choice, ()
 
 
-def _check_filled(pipe: Any, name: str) -> None:
-    """Raises ModelUnavailable when weights were missing and a part was left without numbers."""
+def _check_filled(pipe: Any, name: str, missing: list[str]) -> None:
+    """Raises ModelUnavailable when weights were missing, so that a part holds no or random numbers.
+
+    missing: the classes of which transformers said so.
+    """
+    if missing:
+        raise ModelUnavailable(f"'{name}' is incomplete: weights are missing in its {missing[0]}.")
     for part, module in pipe.components.items():
         if isinstance(module, torch.nn.Module) and any(p.is_meta for p in module.parameters()):
             raise ModelUnavailable(f"'{name}' is incomplete: weights are missing in its {part}.")
@@ -180,6 +186,33 @@ def _quiet() -> Iterator[None]:
         for library, was in zip(bars, active, strict=True):
             if was:
                 library.enable_progress_bar()
+
+
+@contextmanager
+def _missing_weights() -> Iterator[list[str]]:
+    """The classes of which transformers says that it made up missing weights; it only logs that.
+
+    Its reports, and a warning of diffusers that names nothing, stay off the terminal meanwhile.
+    """
+    classes: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if "LOAD REPORT" in text:
+            log.debug("%s", text)
+            if "MISSING" in text:
+                classes.append(re.sub(r"\x1b\[\d*m", "", text).split(maxsplit=1)[0])
+            return False
+        return "should be kept in float32: []" not in text
+
+    loggers = [logging.getLogger(f"{name}.modeling_utils") for name in _NOISY]
+    for logger in loggers:
+        logger.addFilter(keep)
+    try:
+        yield classes
+    finally:
+        for logger in loggers:
+            logger.removeFilter(keep)
 
 
 @contextmanager
@@ -210,6 +243,10 @@ def _reason(name: str, error: Exception, out_of_memory: bool) -> str:
         library = re.search(r"requires the (\w+) library|No module named '(\w+)'", text)
         which = f"the Python library {library[1] or library[2]}" if library else "a Python library"
         return f"'{name}' needs {which}, which is not installed."
+    if "custom code" in text:
+        return f"The model '{name}' wants to run code of its own, which sdgen never does."
+    if "meta tensor" in text:
+        return f"'{name}' is incomplete: weights are missing in it."
     if isinstance(error, SafetensorError):
         return f"'{name}' cannot be loaded: a weights file is damaged; please fetch it again."
     if "shape" in text or "size mismatch" in text:

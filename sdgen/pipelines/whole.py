@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DDIMScheduler, LCMScheduler
 from PIL import Image
 
 from sdgen.errors import BrokenNumbers
@@ -52,13 +53,14 @@ class WholeDiffusersPipeline:
         """pipe: a loaded text-to-image pipeline, on its device."""
         self.spec = spec
         self.device = choice.device
-        self.device_label = choice.label
+        self.label = choice.label
         self.dtype = choice.dtype
         self.model_hash = model_hash
         self.notes = notes
         self._pipe = pipe
         self._takes = frozenset(inspect.signature(pipe.__call__).parameters)
         self._own_scheduler = getattr(pipe, "scheduler", None)
+        self._menu_fits = _menu_fits(self._own_scheduler)
         self._preview_map = _preview_map(getattr(pipe, "vae", None))
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ class WholeDiffusersPipeline:
             sentences.append("This model takes no negative prompt; it is left out.")
         if request.clip_skip and "clip_skip" not in self._takes:
             sentences.append("This model has no clip skip; it is left out.")
-        if self._fits(request):
+        if self._menu_fits:
             set_steps(self._scheduler(request), request.sampler, request.steps)
         else:
             own = type(self._own_scheduler).__name__.removesuffix("Scheduler")
@@ -138,20 +140,12 @@ class WholeDiffusersPipeline:
             wanted["clip_skip"] = request.clip_skip
         return {name: value for name, value in wanted.items() if name in self._takes}
 
-    def _fits(self, request: GenerateRequest) -> bool:
-        """True when the sampler asked for can stand in for the model's own."""
-        own = self._own_scheduler
-        if own is None or type(own).__name__.startswith("FlowMatch"):
-            return False
-        wanted = type(noise_scheduler(request.sampler, own.config))
-        return isinstance(own, wanted) or wanted in getattr(own, "compatibles", ())
-
     def _scheduler(self, request: GenerateRequest) -> Any:
         """A noise scheduler of this picture's own; None where the pipeline has none."""
         own = self._own_scheduler
         if own is None:
             return None
-        if self._fits(request):
+        if self._menu_fits:
             return noise_scheduler(request.sampler, own.config)
         return type(own).from_config(own.config)
 
@@ -262,6 +256,15 @@ class _Estimates:
             return result
 
         scheduler.step = watched  # an instance of this run alone
+
+
+def _menu_fits(own: Any) -> bool:
+    """True when the samplers of the menu can stand in for the model's own: not for flow models."""
+    if own is None or own.config.get("use_flow_sigmas"):
+        return False
+    if own.config.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
+        return False
+    return isinstance(own, LCMScheduler) or DDIMScheduler in getattr(own, "compatibles", ())
 
 
 def _preview_map(vae: Any) -> LatentPreview | None:
