@@ -12,6 +12,7 @@ from sdgen.pipelines.prompts import (
     count_tokens,
     empty_chunk,
     fragments,
+    plain_text,
 )
 from tests.tiny_models import tokenizer
 
@@ -118,3 +119,7 @@ def test_weights_follow_their_tokens_into_the_next_chunk() -> None:
 def test_the_count_leaves_the_notation_out() -> None:
     assert count_tokens(WORDS, "a (red:1.3) cat") == count_tokens(WORDS, "a red cat") == 3
     assert count_tokens(WORDS, "") == 0
+
+
+def test_plain_text_has_words_only() -> None:
+    assert plain_text(r"a (red:1.3) cat BREAK \(the\)").split() == ["a", "red", "cat", "(the)"]

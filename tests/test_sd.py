@@ -1,6 +1,7 @@
 """The step pipeline on tiny models with random weights: shared equals solo, exact repeats, and
 one picture alone is what diffusers' own pipeline draws."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import LatentConsistencyModelPipeline
 from PIL import Image
 
 from sdgen.errors import BrokenNumbers, InvalidRequest
 from sdgen.models import FolderSource, ModelSpec, ModelWords
 from sdgen.pipelines.base import DenoiseState, StepPipeline
-from sdgen.pipelines.device import choose_device
+from sdgen.pipelines.device import choose_device, save_memory
 from sdgen.pipelines.noise_schedulers import noise_scheduler
+from sdgen.pipelines.previews import LatentPreview, fitted_preview
 from sdgen.pipelines.sd import SdPipeline, latents_finite
 from sdgen.request import SAMPLERS, Sampler
 from tests import tiny_models
@@ -210,7 +213,7 @@ def test_what_the_model_does_not_know_is_named() -> None:
     words = ModelWords((), (), (), (), (), frozenset({"a", "red", "cat"}), ())
     spec = ModelSpec(**{**SPEC.__dict__, "words": words})
     pipeline = wrap(tiny_models.sd1(), spec)
-    assert pipeline.check(spec.request(prompt="a red cat")) == ()
+    assert pipeline.check(spec.request(prompt="a (red:1.2) BREAK cat")) == ()
     [sentence] = pipeline.check(spec.request(prompt="A red Zeppelin, a ship"))
     assert "zeppelin, ship" in sentence
     [sentence] = pipeline.check(
@@ -330,7 +333,72 @@ def test_the_preview_after_the_last_step_is_the_finished_latents(pipeline: SdPip
         assert relative(state.denoised, state.latents) < 0.1
 
 
+def test_a_model_brings_its_own_preview(tmp_path: Path) -> None:
+    red = {"latent_rgb_factors": [[0.0] * 3] * 4, "latent_rgb_bias": [1.0, -1.0, -1.0]}
+    spec = ModelSpec(**{**SPEC.__dict__, "source": FolderSource(tmp_path)})
+    for text, is_red in ((json.dumps(red), True), ("[]", False), ("{", False)):
+        (tmp_path / "preview.json").write_text(text, encoding="utf-8")
+        pipeline = wrap(tiny_models.sd1(), spec)
+        [image] = pipeline.preview(pipeline.encode(spec.request(prompt="cat", seed=1)))
+        assert (image.getextrema() == ((255, 255), (0, 0), (0, 0))) is is_red
+
+
+def test_a_preview_without_a_known_map_is_fitted_to_the_vae() -> None:
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    factors, bias = torch.randn(4, 3) / 8, torch.tensor([0.1, 0.0, -0.1])
+    truth = LatentPreview(factors, bias)
+    images = (latents.movedim(1, -1) @ factors + bias).movedim(-1, 1).repeat_interleave(8, 2)
+    found = fitted_preview(latents, images.repeat_interleave(8, 3))
+    assert torch.allclose(found.factors, truth.factors, atol=1e-4)
+    assert torch.allclose(found.bias, truth.bias, atol=1e-4)
+    broken = found.images(torch.full((1, 4, 8, 8), float("nan")))
+    assert broken[0].getextrema() == ((128, 128),) * 3
+
+
+def test_a_latent_consistency_pipeline_has_the_same_parts() -> None:
+    parts = tiny_models.lcm().components
+    own = noise_scheduler("lcm", parts["scheduler"].config)
+    pipe = LatentConsistencyModelPipeline(
+        **{name: part for name, part in parts.items() if name != "scheduler"},
+        scheduler=own,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    pipeline = wrap(pipe)
+    request = SPEC.request(prompt="cat", seed=2, guidance_scale=8.0, sampler="lcm", steps=4)
+    [picture] = pixels(pipeline, run(pipeline, pipeline.encode(request)))
+    [theirs] = pipe(
+        "cat",
+        num_inference_steps=4,
+        guidance_scale=8.0,
+        width=64,
+        height=64,
+        generator=torch.Generator().manual_seed(2),
+    ).images
+    assert np.abs(picture - np.asarray(theirs)).max() <= PIXEL
+
+
+@pytest.mark.gpu
+def test_mixed_requests_on_a_gpu_match_solo_runs() -> None:
+    for dtype, tolerance in (("float32", 1), ("auto", 8)):  # of 255; half precision is coarser
+        choice = choose_device("cuda", dtype)
+        pipe = tiny_models.sd1()
+        pipeline = SdPipeline(pipe, SPEC, choice, "", save_memory(pipe, choice))
+        requests = [
+            SPEC.request(prompt="a (red:1.2) cat", sampler=sampler, steps=4 + number, seed=number)
+            for number, sampler in enumerate(SAMPLERS)
+        ]
+        shared = run(pipeline, [pipeline.encode(request)[0] for request in requests])
+        assert latents_finite(shared) == [True] * len(shared)
+        assert len(pipeline.preview(shared)) == len(shared)
+        for together, request in zip(shared, requests, strict=True):
+            [alone] = run(pipeline, pipeline.encode(request))
+            one, other = (pixels(pipeline, [state])[0] for state in (together, alone))
+            assert np.abs(one - other).max() <= tolerance
+
+
 def test_close_gives_the_model_back() -> None:
     pipeline = wrap(tiny_models.sd1())
+    pipeline.close()
     pipeline.close()
     assert pipeline.pipe is None

@@ -96,6 +96,11 @@ def _merged(texts: list[str | None], weights: list[float]) -> list[Fragment]:
     return merged or [Fragment("")]
 
 
+def plain_text(prompt: str) -> str:
+    """The words of a prompt without the notation of weights and BREAK."""
+    return " ".join(part.text for part in fragments(prompt) if part.text is not None)
+
+
 def count_tokens(tokenizer: Any, prompt: str) -> int:
     """Tokens of the prompt, without its weights' notation and without start and end."""
     return sum(

@@ -28,7 +28,7 @@ from sdgen.pipelines.device import DeviceChoice
 from sdgen.pipelines.faults import free_memory
 from sdgen.pipelines.noise_schedulers import noise_scheduler, set_steps, take_step
 from sdgen.pipelines.previews import LatentPreview, fitted_preview, known_preview
-from sdgen.pipelines.prompts import chunks, count_tokens
+from sdgen.pipelines.prompts import chunks, count_tokens, plain_text
 from sdgen.pipelines.text import TextEncoding
 from sdgen.request import GenerateRequest
 
@@ -39,7 +39,8 @@ FLAGGED = "The model's safety checker objects to this picture."
 class SdPipeline:
     """A loaded StableDiffusionPipeline, driven step by step (a StepPipeline).
 
-    pipe: it is on `choice.device` in `choice.dtype` (see device.save_memory).
+    pipe: it is on `choice.device` in `choice.dtype` (see device.save_memory). diffusers'
+    LatentConsistencyModelPipeline has the same parts and will do.
     model_hash: SHA-256 over its weights files, or "". notes: savings in use, for the recipe.
     safety: use the model's safety checker where it has one.
     """
@@ -71,8 +72,8 @@ class SdPipeline:
         return count_tokens(self.pipe.tokenizer, prompt)
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
-        """Sentences on prompts of more than one chunk, words the model does not know, and a
-        negative prompt without effect."""
+        """Sentences on prompts of more tokens than one chunk holds, words the model does not know,
+        and a negative prompt without effect."""
         sentences: list[str] = []
         guided = self._guided(request)
         prompts = [("prompt", request.prompt)]
@@ -80,14 +81,15 @@ class SdPipeline:
             prompts.append(("negative prompt", request.negative_prompt))
         room = self.pipe.tokenizer.model_max_length - 2
         for name, text in prompts:
-            parts = len(chunks(self.pipe.tokenizer, text))
-            if parts > 1:
+            tokens = self.count_tokens(text)
+            if tokens > room:
+                parts = len(chunks(self.pipe.tokenizer, text))
                 sentences.append(
-                    f"The {name} has {self.count_tokens(text)} tokens; the model reads {room} at a "
-                    f"time, so it is read in {parts} parts. Nothing is cut off."
+                    f"The {name} has {tokens} tokens; the model reads {room} at a time, so it is "
+                    f"read in {parts} parts. Nothing is cut off."
                 )
         if self.spec.words is not None:
-            unknown = self.spec.words.unknown(request.prompt)
+            unknown = self.spec.words.unknown(plain_text(request.prompt))
             if unknown:
                 sentences.append(f"This model does not know: {', '.join(unknown)}.")
         if request.negative_prompt.strip() and not guided:
@@ -335,9 +337,11 @@ class SdPipeline:
 
     def close(self) -> None:
         """Give the memory back. The pipeline is of no use afterwards."""
+        if self.pipe is None:
+            return
         self.pipe.remove_all_hooks()
-        self._text.forget()
         self.pipe = None
+        del self._text
         free_memory()
 
 
