@@ -176,7 +176,7 @@ def bundled_models() -> dict[str, ModelSpec]:
             family="sd",
             source=HubSource("SimianLuo/LCM_Dreamshaper_v7"),
             licence="MIT",
-            download_bytes=4_300_000_000,
+            download_bytes=5_500_000_000,
             width=768,
             height=768,
             steps=4,
