@@ -81,9 +81,11 @@ def settle_dtype(pipe: Any, choice: DeviceChoice) -> DeviceChoice:
 def cpu_dtype(unet: Any) -> torch.dtype:
     """bfloat16 where a part of this very UNet runs clearly faster in it, else float32.
 
-    Takes at most about TEST_SECONDS, and nothing for a UNet of under BIG_MODEL parameters.
+    Takes at most about TEST_SECONDS, and nothing for a UNet of under BIG_MODEL parameters or of
+    another kind than Stable Diffusion's.
     """
-    if sum(parameter.numel() for parameter in unet.parameters()) < BIG_MODEL:
+    big = sum(parameter.numel() for parameter in unet.parameters()) >= BIG_MODEL
+    if not big or not _can_be_timed(unet):
         return torch.float32
     seconds = {
         dtype: _block_seconds(unet, dtype, TEST_SECONDS / 2)
@@ -91,6 +93,13 @@ def cpu_dtype(unet: Any) -> torch.dtype:
     }
     faster = seconds[torch.float32] / seconds[torch.bfloat16]
     return torch.bfloat16 if faster >= LEAST_GAIN else torch.float32
+
+
+def _can_be_timed(unet: Any) -> bool:
+    """True for the UNets of Stable Diffusion, whose stages `_block_seconds` knows how to call."""
+    kinds = {type(block).__name__ for block in getattr(unet, "down_blocks", ())}
+    known = bool(kinds) and kinds <= {"CrossAttnDownBlock2D", "DownBlock2D"}
+    return known and isinstance(unet.config.cross_attention_dim, int)
 
 
 def _block_seconds(unet: Any, dtype: torch.dtype, budget: float) -> float:
