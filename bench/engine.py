@@ -26,8 +26,8 @@ from sdgen.config import Settings
 from sdgen.engine import LocalEngine
 from sdgen.job import Job
 from sdgen.models import ModelSpec, find_model
-from sdgen.pipelines import noise_schedulers
 from sdgen.pipelines.device import DeviceChoice
+from sdgen.pipelines.noise_schedulers import noise_scheduler
 from sdgen.request import GenerateRequest
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -69,7 +69,7 @@ class Contest:
 
     def plain(self, request: GenerateRequest) -> None:
         """The request by diffusers' own pipeline."""
-        self.pipe.scheduler = noise_schedulers.build(request.sampler, self._schedulers)
+        self.pipe.scheduler = noise_scheduler(request.sampler, self._schedulers)
         self.pipe(
             prompt=request.prompt,
             width=request.width,

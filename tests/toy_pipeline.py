@@ -43,6 +43,7 @@ class ToyPipeline:
         self.spec = spec
         self.device = torch.device("cpu")
         self.dtype = torch.float32
+        self.label = "cpu"
         self.model_hash = "toy"
         self.notes: tuple[str, ...] = ()
         self.trace = Trace()
@@ -139,6 +140,7 @@ class ToyWhole:
         self.spec = spec
         self.device = torch.device("cpu")
         self.dtype = torch.float32
+        self.label = "cpu"
         self.model_hash = "toy whole"
         self.notes: tuple[str, ...] = ()
         self.steps_taken = 0

@@ -396,7 +396,7 @@ class LocalEngine:
             (
                 pipeline.model_hash[:16] or pipeline.spec.name,
                 f"{width}x{height}",
-                str(pipeline.device),
+                pipeline.label,
                 str(pipeline.dtype),
                 f"{torch.get_num_threads()} threads",
                 f"torch {torch.__version__}",
@@ -414,7 +414,7 @@ class LocalEngine:
             self._attempt(partial(self._budget, pipeline, spec.width, spec.height))
 
     def _describe(self, pipeline: "StepPipeline | WholePipeline") -> None:
-        self._device = (str(pipeline.device), str(pipeline.dtype).removeprefix("torch."))
+        self._device = (pipeline.label, str(pipeline.dtype).removeprefix("torch."))
         self._notes = pipeline.notes
 
     def _step_pipeline(self, run: Run) -> "StepPipeline":

@@ -89,7 +89,7 @@ class Run:
         info = RunInfo(
             model=self.request.model,
             model_hash=pipeline.model_hash,
-            device=str(pipeline.device),
+            device=pipeline.label,
             dtype=str(pipeline.dtype).removeprefix("torch."),
             versions=versions(),
             shared=shared,

@@ -70,6 +70,7 @@ class StepPipeline(Protocol):
     spec: ModelSpec
     device: torch.device
     dtype: torch.dtype
+    label: str  # the device's name for a recipe: "cpu", "cuda (NVIDIA H200)"
     model_hash: str
     notes: tuple[str, ...]  # memory savings in use, and why
 
@@ -104,6 +105,7 @@ class WholePipeline(Protocol):
     spec: ModelSpec
     device: torch.device
     dtype: torch.dtype
+    label: str  # the device's name for a recipe: "cpu", "cuda (NVIDIA H200)"
     model_hash: str
     notes: tuple[str, ...]
 
