@@ -2,7 +2,7 @@
 
 import sys
 
-from sdgen.launch import main
+from sdgen.launch import end, main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

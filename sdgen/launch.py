@@ -15,13 +15,15 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from sdgen.config import Settings, read_settings
 from sdgen.errors import ModelUnavailable, SettingError
 
 log = logging.getLogger(__name__)
 
-GRACE = 5.0  # seconds for pictures on their way when the app is told to stop
+GRACE = 3.0  # seconds for the engine to stop, and again for pictures on their way to disk
+PAGE_FIRST = 1.0  # seconds that the page has to itself before torch is imported beside it
 REFUSED = 2  # exit code: these options cannot be used
 FAILED = 1  # exit code: the server could not start
 ENVIRONMENT: Mapping[str, str] = {
@@ -93,9 +95,12 @@ def refuse_public(settings: Settings, on_space: bool) -> None:
 def gradio_environment() -> Iterator[None]:
     """Set what Gradio reads when it is imported, and give it a private folder for a while.
 
-    Its usual folder is shared by all users of the machine and never emptied.
+    Its usual folder is shared by all users of the machine and never emptied. It also asks its own
+    page at start, which a proxy for the outside must not be in the way of.
     """
     os.environ.update(ENVIRONMENT)
+    around = [os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")), "localhost,127.0.0.1,::1"]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, around))
     if "GRADIO_TEMP_DIR" in os.environ:
         yield
         return
@@ -111,8 +116,8 @@ def gradio_environment() -> Iterator[None]:
 def serve(settings: Settings, on_space: bool) -> int:
     """Serve the page until a signal comes; the exit code."""
     stop = threading.Event()
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda *_: stop.set())
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: end(FAILED) if stop.is_set() else stop.set())
 
     from sdgen.engine import LocalEngine
     from sdgen.studio import Studio
@@ -123,11 +128,12 @@ def serve(settings: Settings, on_space: bool) -> int:
     demo = build(studio, settings, on_space)
     try:
         _, local_url, share_url = demo.launch(**launch_options(settings, on_space))
-    except OSError as error:
-        say(f"The page cannot be opened on port {settings.port}: {error}")
+    except (OSError, ValueError) as error:  # Gradio: port in use; this machine not reachable
+        say(f"The page cannot be opened on {settings.host}, port {settings.port}: {error}")
         studio.close(0.0)
         return FAILED
     say(f"sdgen is at {share_url or local_url}")
+    stop.wait(PAGE_FIRST)
     try:
         engine.preload(studio.default_model())
     except ModelUnavailable as error:
@@ -137,6 +143,15 @@ def serve(settings: Settings, on_space: bool) -> int:
     studio.close(GRACE)
     demo.close(verbose=False)
     return 0
+
+
+def end(code: int) -> NoReturn:
+    """Leave at once. What matters is on disk by now; a thread inside torch would hold us for long,
+    as neither an import nor a kernel can be interrupted."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def say(text: str) -> None:

@@ -17,7 +17,7 @@ HEARTBEAT = 0.25  # seconds; a client that went away is noticed at the next yiel
 class MadePicture(TypedDict):
     """One picture: its PNG file, its seed, and its recipe in words that other tools read."""
 
-    image: gr.FileData
+    image: gr.FileData | None  # None: withheld, see `flagged`
     seed: int
     recipe: str
     flagged: str

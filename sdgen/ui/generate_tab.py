@@ -129,7 +129,7 @@ class GenerateTab:
         form, panel, model = self._controls.in_order(), self._panel.in_order(), self._controls.model
         prompt, seed = self._controls.prompt, self._controls.seed
         run = self._generate_button.click(
-            self.generate,
+            self.draw,
             [self._pictures, *form],
             [
                 self._notice,
@@ -187,7 +187,7 @@ class GenerateTab:
 
     # --- handlers
 
-    def generate(self, pictures: Pictures, *values: Any) -> Iterator[list[Update]]:
+    def draw(self, pictures: Pictures, *values: Any) -> Iterator[list[Update]]:
         """Draw; what does not change is not sent."""
         for view in self._page.generate(Form(*values), pictures):
             yield [gr.skip() if part is None else part for part in view]

@@ -1,0 +1,85 @@
+"""A real Chromium on a real server with the fake engine; npm packages, fetched once."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from sdgen.config import Settings
+from sdgen.studio import Studio
+from tests.conftest import FakeEngine
+from tests.serving import served
+
+HERE = Path(__file__).parent
+CHROMIUM = os.environ.get("CHROMIUM", shutil.which("chromium") or "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+PATIENCE = 60_000  # milliseconds; the machine may be busy
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the npm packages of package.json."""
+    given = os.environ.get("SDGEN_TEST_NODE_MODULES")
+    if given:
+        return Path(given)
+    folder = tmp_path_factory.mktemp("npm")
+    shutil.copy(HERE / "package.json", folder)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run(command, cwd=folder, check=True, timeout=300)
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def address(studio: Studio, settings: Settings, engine: FakeEngine) -> Iterator[str]:
+    """Where the page is; the engine takes long enough to watch it."""
+    engine.seconds_per_step = 0.15
+    with served(studio, settings) as url:
+        yield url
+
+
+@pytest.fixture
+def open_page(browser: Browser, address: str) -> Iterator[Any]:
+    """Opens the page in a browser window of its own; no error of the page goes unnoticed."""
+    contexts, errors = [], []
+
+    def opened(**context_options: Any) -> Page:
+        options: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, **context_options}
+        context = browser.new_context(**options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        return ready(page, address)
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def ready(page: Page, address: str) -> Page:
+    """Go there and wait until what the browser remembered is in the form."""
+    page.goto(address)
+    page.wait_for_selector("#generate")
+    page.wait_for_function("window.sdgenRestored === true")
+    return page

@@ -1,0 +1,56 @@
+"""A real server over a studio with fakes, on a free port, for tests of page and endpoints."""
+
+import gc
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sdgen.config import Settings
+from sdgen.studio import Studio
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def gradios_loops() -> Iterator[None]:
+    """Each gr.Blocks leaves event loops behind without closing them. Warnings are errors in our
+    tests, so these are collected here, where their warning is let through."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
+
+
+@contextmanager
+def served(studio: Studio, settings: Settings, on_space: bool = False) -> Iterator[str]:
+    """The page's address while it is being served."""
+    from sdgen.ui.app import build, launch_options
+
+    with (
+        gradios_loops(),
+        tempfile.TemporaryDirectory() as cache,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("GRADIO_TEMP_DIR", cache)
+        demo = build(studio, settings, on_space)
+        options = launch_options(settings, on_space) | {
+            "server_name": "127.0.0.1",
+            "server_port": free_port(),
+        }
+        _, url, _ = demo.launch(**options)
+        try:
+            yield url
+        finally:
+            demo.close(verbose=False)
+            del demo

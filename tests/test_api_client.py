@@ -1,0 +1,180 @@
+"""The endpoints over HTTP, as programs use them: gradio_client, and what strangers may not do."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client
+from PIL import Image
+
+from sdgen.config import Settings
+from sdgen.errors import OutOfMemory
+from sdgen.models import ASSETS
+from sdgen.studio import Studio
+from tests.conftest import FakeEngine, Fault, ask, fake_picture
+from tests.serving import served
+
+
+@pytest.fixture
+def url(studio: Studio, settings: Settings) -> Iterator[str]:
+    with served(studio, settings) as address:
+        yield address
+
+
+@pytest.fixture
+def client(url: str, tmp_path: Path) -> Iterator[Any]:
+    made = Client(
+        url, verbose=False, download_files=tmp_path / "downloads", analytics_enabled=False
+    )
+    yield made
+    made.close()
+
+
+def test_generate_returns_png_files_seeds_and_recipes(client: Any, studio: Studio) -> None:
+    pictures = client.predict(
+        prompt="a red robot", seed=7, steps=3, width=64, height=64, num_images=2,
+        api_name="/generate",
+    )  # fmt: skip
+    assert [picture["seed"] for picture in pictures] == [7, 8]
+    for picture in pictures:
+        with Image.open(picture["image"]) as image:
+            assert image.format == "PNG"
+            expected = fake_picture(ask("a red robot"), picture["seed"])
+            assert image.tobytes() == expected.tobytes()
+        assert studio.recipe_of(Path(picture["image"])).seed == picture["seed"]
+        assert picture["recipe"].startswith("a red robot\nSteps: 3, Sampler: DPM++ 2M")
+
+
+def test_only_a_prompt_is_needed(client: Any, engine: FakeEngine, studio: Studio) -> None:
+    assert len(client.predict(prompt="a cat", api_name="/generate")) == 1
+    card = studio.model(studio.default_model())
+    assert engine.submitted[0].steps == card.steps
+
+
+def test_models_are_listed(client: Any, studio: Studio) -> None:
+    listed = client.predict(api_name="/models")
+    assert [model["name"] for model in listed] == [card.name for card in studio.models()]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"prompt": " "}, "Prompt is empty; describe the picture you want."),
+        ({"prompt": "x", "steps": 999}, "Steps must be at most 150."),
+        ({"prompt": "x", "seed": 1.5}, "Seed must be a whole number."),
+        ({"prompt": "x", "model": "sd15"}, "Nothing is downloaded before you say so."),
+        ({"prompt": "x", "model": 7}, "Model must be text."),
+        ({"prompt": "x" * 3000}, "Prompt is too long"),
+    ],
+)
+def test_errors_reach_the_program_as_our_sentences(
+    client: Any, engine: FakeEngine, given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Exception, match=sentence.replace(".", r"\.")) as refused:
+        client.predict(api_name="/generate", **given)
+    assert "Traceback" not in str(refused.value)
+    assert engine.submitted == []
+
+
+def test_a_failure_is_told_with_its_reason(client: Any, engine: FakeEngine) -> None:
+    engine.faults = deque([Fault(OutOfMemory("There was not enough memory."))])
+    with pytest.raises(Exception, match="There was not enough memory"):
+        client.predict(prompt="x", api_name="/generate")
+
+
+def test_a_cancelled_call_stops_the_drawing(client: Any, engine: FakeEngine) -> None:
+    engine.seconds_per_step = 0.05
+    job = client.submit(prompt="x", steps=150, api_name="/generate")
+    wait_until(lambda: engine.steps_taken > 2)
+    job.cancel()
+    wait_until(lambda: engine.status().running == 0)
+    assert engine.steps_taken < 150
+
+
+def test_a_program_that_goes_away_stops_the_drawing(url: str, engine: FakeEngine) -> None:
+    engine.seconds_per_step = 0.05
+    fields = ["x", "", None, None, 150, None, None, None, 1, None, False]
+    event = post(url + "gradio_api/call/generate", {"data": fields})["event_id"]
+    stream = urllib.request.urlopen(f"{url}gradio_api/call/generate/{event}", timeout=20)
+    wait_until(lambda: engine.steps_taken > 2)
+    stream.close()
+    wait_until(lambda: engine.status().running == 0)
+    assert engine.steps_taken < 150
+
+
+def test_the_queue_cannot_be_gone_round(url: str, engine: FakeEngine) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(url + "gradio_api/run/generate", {"data": ["x"]})
+    assert refused.value.code == 404
+    assert engine.submitted == []
+
+
+def test_files_that_are_not_pictures_of_the_page_are_not_served(
+    url: str, settings: Settings, client: Any
+) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    secret = settings.data_dir / "secret.txt"
+    secret.write_text("secret")
+    client.predict(prompt="x", api_name="/generate")
+    (drawn,) = (settings.data_dir / "pictures").glob("*/*.png")
+    for path in (secret, drawn, Path("/etc/passwd"), Path(__file__)):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}gradio_api/file={path}", timeout=20)
+        assert refused.value.code in (403, 404)
+
+
+def test_a_space_withholds_flagged_pictures(
+    studio: Studio, settings: Settings, engine: FakeEngine, tmp_path: Path
+) -> None:
+    engine.flagged = "It may not be safe for work."
+    with served(studio, settings, on_space=True) as address:
+        client = Client(address, verbose=False, download_files=tmp_path, analytics_enabled=False)
+        (picture,) = client.predict(prompt="x", api_name="/generate")
+        client.close()
+    assert picture["image"] is None
+    assert picture["flagged"] == engine.flagged
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ASSETS / "picturebook").is_dir(), reason="the bundled model is not here")
+def test_the_bundled_model_draws_over_http(settings: Settings, tmp_path: Path) -> None:
+    from sdgen.engine import LocalEngine
+
+    studio = Studio(settings, LocalEngine(settings))
+    try:
+        with served(studio, settings) as address:
+            client = Client(
+                address, verbose=False, download_files=tmp_path, analytics_enabled=False
+            )
+            given = {"prompt": "a red robot on a beach at sunset", "seed": 7, "exact": True}
+            first, second = (client.predict(api_name="/generate", **given)[0] for _ in range(2))
+            client.close()
+        with Image.open(first["image"]) as one, Image.open(second["image"]) as two:
+            assert one.size == (256, 256)
+            assert one.tobytes() == two.tobytes()
+            assert len(one.getcolors(65536) or range(65536)) > 50
+    finally:
+        studio.close()
+
+
+def post(url: str, body: dict[str, Any]) -> Any:
+    """The JSON answer to a JSON body."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def wait_until(true: Any, seconds: float = 20.0) -> None:
+    """Wait for a condition; fails when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
