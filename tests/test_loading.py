@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -298,10 +300,7 @@ def test_settings_of_another_kind_beside_a_checkpoint_are_refused(
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs resource limits")
 def test_too_little_memory_is_one_sentence(tmp_path: Path, settings: Settings) -> None:
-    import subprocess
-    import sys
-
-    folder = saved(sd1(block_out_channels=(128, 256)), tmp_path / "big")
+    folder = saved(sd1(block_out_channels=(256, 512)), tmp_path / "big")
     code = f"""
 import resource, sys
 from pathlib import Path
@@ -311,7 +310,7 @@ from sdgen.models import find_model
 from sdgen.pipelines.loading import load_pipeline
 spec, settings = find_model({str(folder)!r}), Settings(data_dir={str(tmp_path)!r}, dtype="bfloat16")
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 9_000_000, used + 9_000_000))
+resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, used + 30_000_000))
 try:
     load_pipeline(spec, settings, Path({str(tmp_path)!r}))
 except ModelUnavailable as error:

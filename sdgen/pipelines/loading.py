@@ -1,5 +1,6 @@
 """From a ModelSpec to a pipeline in memory: local files only, safetensors only, no foreign code."""
 
+import errno
 import inspect
 import logging
 import re
@@ -224,11 +225,18 @@ def _loading_errors(spec: ModelSpec) -> Iterator[None]:
         raise
     except Exception as error:  # four libraries raise all kinds; none is lost
         log.warning("loading %s failed", spec.title, exc_info=error)
-        out_of_memory = is_out_of_memory(error)
+        out_of_memory = is_out_of_memory(error) or _no_room(error)
         if out_of_memory:
             error.__traceback__ = None  # its frames hold what filled the memory
             free_memory()
         raise ModelUnavailable(_reason(spec.title, error, out_of_memory)) from error
+
+
+def _no_room(error: Exception) -> bool:
+    """Memory shortage as the loaders' threads and memory maps tell it."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return "can't start new thread" in str(error) or "Cannot allocate memory" in str(error)
 
 
 def _reason(name: str, error: Exception, out_of_memory: bool) -> str:
