@@ -47,6 +47,7 @@ def fake_hub(**repos: Path) -> Iterator[FakeHub]:
         pass
 
     Handler.hub = hub
+
     class Server(ThreadingHTTPServer):
         request_queue_size = 64  # the Hub's client opens many connections at once
 
