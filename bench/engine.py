@@ -62,7 +62,6 @@ class Contest:
             return SdPipeline(self.pipe, spec, choice, "", safety=False)
 
         self.engine = LocalEngine(settings, load=load)
-        self.engine.preload(name)
 
     def ask(self, **fields: object) -> GenerateRequest:
         return find_model(self.name).request(**fields)
@@ -94,11 +93,16 @@ def timed(action: Callable[[], object], device: torch.device) -> float:
 
 
 def interleaved(
-    a: Callable[[], object], b: Callable[[], object], device: torch.device, repeats: int
+    a: Callable[[], object],
+    b: Callable[[], object],
+    device: torch.device,
+    repeats: int,
+    warmed_up: Callable[[], None] = lambda: None,
 ) -> tuple[list[float], list[float]]:
-    """Seconds of a and b, in turns, after one uncounted run of each."""
+    """Seconds of a and b, in turns, after one uncounted run of each and `warmed_up()`."""
     timed(a, device)
     timed(b, device)
+    warmed_up()
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         gc.collect()
@@ -163,7 +167,11 @@ def mixed(
         for thread in done:
             thread.join()
 
-    a, b = interleaved(first_in_first_out, together, contest.device, repeats)
+    def forget() -> None:
+        waits[0].clear()
+        waits[1].clear()
+
+    a, b = interleaved(first_in_first_out, together, contest.device, repeats, forget)
     rate = statistics.median(x / y for x, y in zip(a, b, strict=True))
     per_second = [count / statistics.median(times) for times in (a, b)]
     tail = [_p95(times) for times in waits]

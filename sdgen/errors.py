@@ -52,13 +52,18 @@ class DownloadNeeded(ModelUnavailable):
     """The model is not on this machine. `download_bytes` is what fetching it would cost."""
 
     def __init__(self, model: str, download_bytes: int) -> None:
-        size = f"about {download_bytes / 1e9:.1f} GB" if download_bytes else "an unknown amount"
+        size = f"about {_size(download_bytes)}" if download_bytes else "an unknown amount"
         super().__init__(
             f"The model '{model}' is not on this machine yet: it needs a download of {size}. "
             "Nothing is downloaded before you say so."
         )
         self.model = model
         self.download_bytes = download_bytes
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them: "2.8 GB", "4 MB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(1, round(count / 1e6))} MB"
 
 
 class GenerationFailed(SdgenError):
