@@ -19,6 +19,7 @@ from tools.picturebook.captions import all_words
 from tools.picturebook.diffusion import new_noise_schedule, new_text_encoder, new_unet
 from tools.picturebook.latent_code import LatentCode
 from tools.picturebook.scene import COLOURS, PLACES, POSES, SUBJECTS, TIMES
+from tools.picturebook.training import averaged
 from tools.picturebook.vae import encoder_from_code, new_vae
 
 ASSETS = Path("sdgen/assets/picturebook")
@@ -45,12 +46,6 @@ EXAMPLES = (
 )
 
 
-def averaged(checkpoint: dict) -> dict[str, torch.Tensor]:
-    """The running average of the weights, under the names of the network itself."""
-    prefix = "module."
-    return {k[len(prefix) :]: v for k, v in checkpoint["average"].items() if k.startswith(prefix)}
-
-
 def assemble(work_dir: Path) -> StableDiffusionPipeline:
     """The pipeline in float32 from the newest checkpoints of a work folder."""
     code, vae = LatentCode.load(work_dir), new_vae()
@@ -67,6 +62,7 @@ def assemble(work_dir: Path) -> StableDiffusionPipeline:
         beta_schedule=noise.beta_schedule,
         prediction_type=noise.prediction_type,
         timestep_spacing="trailing",
+        steps_offset=1,  # what StableDiffusionPipeline asks for
     )
     return StableDiffusionPipeline(
         vae=vae.eval(),
@@ -110,6 +106,8 @@ def export(work_dir: Path, target: Path) -> None:
     write_words(fresh)
     write_preview(fresh, LatentCode.load(work_dir))
     (fresh / "LICENSE").write_text(LICENSE)
+    for path in fresh.rglob("*.safetensors"):
+        path.chmod(0o644)
     card = target / "README.md"
     if card.exists():
         shutil.copy(card, fresh / card.name)

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tools.picturebook.data import load_pictures, load_scenes
+from tools.picturebook.muon import new_optimizers
 from tools.picturebook.scene import COLOURS, PEOPLE, PLACES, POSES, SUBJECTS, TIMES, Scene
-from tools.picturebook.train_decoder import learning_rate
+from tools.picturebook.training import learning_rate
 
 SIDE = 64  # pixels; pictures are reduced to this
 TESTED = 1000  # pictures at the end of the data that no training sees
@@ -32,7 +33,7 @@ SIZES = {
 class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        widths, layers = (3, 32, 64, 96, 128), []
+        widths, layers = (3, 24, 48, 96, 128), []
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
             layers += [nn.MaxPool2d(2)]
@@ -142,7 +143,7 @@ def accuracy(judge: Judge, work_dir: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build/picturebook"))
-    parser.add_argument("--passes", type=int, default=4)
+    parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -152,22 +153,26 @@ def main() -> None:
     small = torch.cat([shrink(stored[i : i + 500]) for i in range(0, len(stored), 500)])
     count = len(scenes) - TESTED
     judge = Judge()
-    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.01)
+    optimizers = new_optimizers(judge, 2e-3, plain=("head",))
     steps, step = args.passes * (count // args.batch), 0
     for _ in range(args.passes):
         judge.train()
         order = torch.randperm(count)
         for start in range(0, count - args.batch + 1, args.batch):
-            for group in optimizer.param_groups:
+            for group in (g for optimizer in optimizers for g in optimizer.param_groups):
                 group["lr"] = learning_rate(step, steps, 2e-3)
             rows = order[start : start + args.batch]
             pictures = small[rows] + 0.05 * torch.randn(len(rows), 3, SIDE, SIDE)
-            loss = loss_of(judge(pictures), [scenes[int(row)] for row in rows])
+            with torch.autocast("cpu", torch.bfloat16):
+                scores = judge(pictures)
+            scores = {part: score.float() for part, score in scores.items()}
+            loss = loss_of(scores, [scenes[int(row)] for row in rows])
             loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
             step += 1
-        print(f"{step} of {steps} steps, loss {float(loss):.3f}", flush=True)
+        print(f"{step} of {steps} steps, loss {float(loss.detach()):.3f}", flush=True)
         torch.save(judge.state_dict(), args.work_dir / "judge.pt")
         print(accuracy(judge, args.work_dir), flush=True)
 

@@ -6,7 +6,6 @@ every few hundred steps, and the program continues from it.
 """
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from torch import Tensor
 
 from tools.picturebook.data import load_pictures
 from tools.picturebook.latent_code import LatentCode, as_tensor, psnr
+from tools.picturebook.muon import new_optimizers
+from tools.picturebook.training import learning_rate, running_average
 from tools.picturebook.vae import encoder_from_code, new_vae
 
 NOISE = 0.03  # deviation added to the latents, so that the denoiser's small errors do not show
@@ -24,15 +25,7 @@ NOISE = 0.03  # deviation added to the latents, so that the denoiser's small err
 def picture_loss(guess: Tensor, truth: Tensor) -> Tensor:
     difference = guess - truth
     edges = difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
-    return difference.abs().mean() + 0.5 * edges + F.mse_loss(guess, truth)
-
-
-def learning_rate(step: int, steps: int, top: float, warm_up: int = 100) -> float:
-    """Linear warm-up, then a cosine down to 2 % of the top."""
-    if step < warm_up:
-        return top * (step + 1) / warm_up
-    share = min(1.0, (step - warm_up) / max(1, steps - warm_up))
-    return top * (0.02 + 0.98 * (1 + math.cos(math.pi * share)) / 2)
+    return 0.5 * difference.abs().mean() + 0.25 * edges + 10 * F.mse_loss(guess, truth)
 
 
 def main() -> None:
@@ -53,20 +46,19 @@ def main() -> None:
         error = (vae.encode(unseen[:8]).latent_dist.mean - code.encode(unseen[:8])).abs().max()
     print(f"encoder agrees with the code to {float(error):.1e}", flush=True)
     decoder = vae.decoder
-    optimizer = torch.optim.AdamW(decoder.parameters(), args.rate, weight_decay=1e-4)
-    average = torch.optim.swa_utils.AveragedModel(
-        decoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
-    )
+    optimizers = new_optimizers(decoder, args.rate, plain=("conv_out",))
+    average = running_average(decoder, 0.998)
     checkpoint, step = args.work_dir / "decoder.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         decoder.load_state_dict(state["decoder"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         average.load_state_dict(state["average"])
         step = state["step"]
     started, total = time.monotonic(), 0.0
     while step < args.steps:
-        for group in optimizer.param_groups:
+        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
             group["lr"] = learning_rate(step, args.steps, args.rate)
         chosen = torch.Generator().manual_seed(step)
         rows = torch.randint(len(pictures) - 1000, (args.batch,), generator=chosen)
@@ -78,8 +70,9 @@ def main() -> None:
         loss = picture_loss(guess.float(), truth)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         average.update_parameters(decoder)
         step += 1
         total += float(loss.detach())
@@ -88,11 +81,14 @@ def main() -> None:
                 f"step {step} loss {total / 50:.4f} {time.monotonic() - started:.0f} s", flush=True
             )
             total = 0.0
-        if step % 300 == 0 or step == args.steps:
+        if step % 100 == 0 or step == args.steps:
             with torch.no_grad():
                 guesses = torch.cat([average.module(code.encode(u)) for u in unseen.split(8)])
             print(f"step {step} unseen pictures {psnr(guesses, unseen):.2f} dB", flush=True)
-            state = {"decoder": decoder.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {
+                "decoder": decoder.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            }
             torch.save({**state, "average": average.state_dict(), "step": step}, checkpoint)
 
 

@@ -32,12 +32,14 @@ from tools.picturebook.diffusion import (
     new_unet,
 )
 from tools.picturebook.latent_code import box_masks
+from tools.picturebook.muon import new_optimizers
 from tools.picturebook.scene import Scene
 from tools.picturebook.tokenizer import LENGTH
-from tools.picturebook.train_decoder import learning_rate
+from tools.picturebook.training import learning_rate, running_average
 
 KEPT_BACK = 1000  # pictures at the end that only the decoder's and the judge's tests see
 AVERAGE_DECAY = 0.999
+EARLY, EARLY_SHARE = 975, 0.25  # see sample_timesteps
 
 
 class Pictures:
@@ -60,7 +62,7 @@ class Pictures:
             latents=latents,
             noise=torch.randn(latents.shape, generator=chance),
             mask=self._masks[rows],
-            timesteps=torch.randint(1000, (size,), generator=chance),
+            timesteps=sample_timesteps(size, chance),
             tokens=self._tokens(scenes, random.Random(f"{step} {rank}")),
         )
 
@@ -73,6 +75,17 @@ class Pictures:
             truncation=True,
             return_tensors="pt",
         ).input_ids
+
+
+def sample_timesteps(size: int, chance: torch.Generator) -> Tensor:
+    """[size]: uniform, but EARLY_SHARE of them among the first that a sampler meets.
+
+    Brightness and sky are decided there, and only there: a little later the noisy latents already
+    tell the time of day, and nothing is left for the words to say.
+    """
+    anywhere = torch.randint(1000, (size,), generator=chance)
+    early = torch.randint(EARLY, 1000, (size,), generator=chance)
+    return torch.where(torch.rand(size, generator=chance) < EARLY_SHARE, early, anywhere)
 
 
 def average_gradients(networks: nn.ModuleList) -> None:
@@ -102,28 +115,28 @@ def main() -> None:
     pictures, schedule = Pictures(args.work_dir, args.length), new_noise_schedule()
     unet, text_encoder = new_unet(), new_text_encoder()
     networks = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
-    optimizer = torch.optim.AdamW(networks.parameters(), args.rate, weight_decay=0.01, fused=True)
-    average = torch.optim.swa_utils.AveragedModel(
-        networks, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)
-    )
+    optimizers = new_optimizers(networks, args.rate, ("conv_in", "conv_out", "embeddings."))
+    average = running_average(networks, AVERAGE_DECAY)
     checkpoint, step = args.work_dir / "denoiser.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         networks.load_state_dict(state["networks"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         average.load_state_dict(state["average"])
         step = state["step"]
     started, total = time.monotonic(), 0.0
     while step < args.steps:
-        for group in optimizer.param_groups:
+        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
             group["lr"] = learning_rate(step, args.steps, args.rate, warm_up=200)
         loss = loss_of(unet, text_encoder, schedule, pictures.batch(step, rank, args.batch))
         loss.backward()
         if processes > 1:
             average_gradients(networks)
         nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         average.update_parameters(networks)
         step += 1
         total += float(loss.detach())
@@ -132,7 +145,10 @@ def main() -> None:
             print(f"step {step} loss {total / 50:.4f} {seconds:.0f} s", flush=True)
             total = 0.0
         if rank == 0 and (step % 200 == 0 or step == args.steps):
-            state = {"networks": networks.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {
+                "networks": networks.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            }
             unfinished = checkpoint.with_suffix(".new")
             torch.save({**state, "average": average.state_dict(), "step": step}, unfinished)
             unfinished.replace(checkpoint)
