@@ -26,6 +26,8 @@ def gradios_loops() -> Iterator[None]:
     tests, so these are collected here, where their warning is let through."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        # Its statistics of events: pandas has deprecated an option that it sets.
+        warnings.filterwarnings("ignore", message=".*no_silent_downcasting.*")
         try:
             yield
         finally:

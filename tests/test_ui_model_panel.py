@@ -40,7 +40,7 @@ def test_a_model_with_own_words_names_them_and_only_offers_what_it_knows(studio:
         assert f'data-name="{word}"' in vocabulary
     examples = model_panel.examples(own)
     assert "a red robot on a beach at sunset" in examples
-    assert "flying cars" not in examples
+    assert "oil painting" not in examples
     assert model_panel.unknown(own, "a red dragon, dragon!") == ("dragon",)
 
 

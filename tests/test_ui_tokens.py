@@ -28,6 +28,22 @@ def test_words_are_counted_in_pieces(tmp_path: Path) -> None:
     assert pieces("dog") == ["d", "o", "g</w>"]
 
 
+def test_a_whole_tokenizer_file_counts_the_same(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "parts")
+    parts = read_tokenizer(tmp_path / "parts")
+    assert parts is not None
+    parts.enable_truncation(2)
+    (tmp_path / "whole").mkdir()
+    parts.save(str(tmp_path / "whole" / "tokenizer.json"))
+    whole = read_tokenizer(tmp_path / "whole")
+    assert whole is not None
+    assert whole.encode("cat, cat", add_special_tokens=False).tokens == [
+        "cat</w>",
+        ",</w>",
+        "cat</w>",
+    ]
+
+
 def test_a_model_whose_files_are_not_here_has_no_count() -> None:
     assert Tokens().count("no/such-model", "a cat") is None
 

@@ -82,7 +82,7 @@ def unknown_words(words: tuple[str, ...]) -> str:
     """The words of a prompt that the model never saw, as a sentence; "" where there is none."""
     if not words:
         return ""
-    shown = ", ".join(f"“{word}”" for word in words[:6])
+    shown = ", ".join(f"“{word if len(word) <= 30 else word[:29] + '…'}”" for word in words[:6])
     more = f" and {len(words) - 6} more" if len(words) > 6 else ""
     return f"This model does not know {shown}{more}."
 

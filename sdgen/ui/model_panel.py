@@ -79,12 +79,8 @@ def vocabulary(card: ModelCard) -> str:
 
 
 def examples(card: ModelCard) -> str:
-    """Prompts to start from, as buttons. For a model with own words only such as it knows."""
-    if card.words is not None:
-        own = [*card.words.examples, *SEED_PROMPTS]
-        prompts = [text for text in own if not card.words.unknown(text)]
-    else:
-        prompts = [*SEED_PROMPTS, *GENERAL_PROMPTS]
+    """Prompts to start from, as buttons: the model's own where it has some."""
+    prompts = card.words.examples if card.words else (*SEED_PROMPTS, *GENERAL_PROMPTS)
     buttons = "".join(
         f'<li><button type="button" class="sd-chip" data-action="pick" data-name="{escape(text)}">'
         f"{escape(text)}</button></li>"

@@ -1,7 +1,6 @@
 """How many tokens a prompt has, without torch: from the tokenizer beside the model's files."""
 
 import json
-import re
 import threading
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from tokenizers.models import BPE
 from sdgen.errors import ModelUnavailable
 from sdgen.model_files import local_folder
 from sdgen.models import find_model
+from sdgen.pipelines.prompts import plain_text
 
 BUDGET = 75  # tokens that CLIP reads at a time: 77 less its start and end marks
 # As CLIP's own tokenizer splits text: github.com/openai/CLIP, clip/simple_tokenizer.py.
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_WEIGHTS = re.compile(r"(?<!\\)[()\[\]]|:\s*[-+]?\d*\.?\d+(?=\s*[)\]])")
 
 
 class Tokens:
@@ -36,7 +35,7 @@ class Tokens:
             tokenizer = self._tokenizers[model]
         if tokenizer is None:
             return None
-        return len(tokenizer.encode(_WEIGHTS.sub(" ", prompt), add_special_tokens=False).ids)
+        return len(tokenizer.encode(plain_text(prompt), add_special_tokens=False).ids)
 
 
 def _tokenizer_of(model: str) -> Tokenizer | None:
@@ -48,7 +47,13 @@ def _tokenizer_of(model: str) -> Tokenizer | None:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
-    """The tokenizer of a folder with vocab.json and merges.txt; None where they are not there."""
+    """The tokenizer of a folder: tokenizer.json, or vocab.json and merges.txt; None without."""
+    whole = folder / "tokenizer.json"
+    if whole.is_file():
+        found = Tokenizer.from_file(str(whole))
+        found.no_truncation()
+        found.no_padding()
+        return found
     try:
         vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
         lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()

@@ -247,9 +247,10 @@ def test_nothing_is_wider_than_the_window(open_page: Any, width: int) -> None:
 
 def test_light_and_dark_can_be_chosen_and_stay(open_page: Any, address: str) -> None:
     page = open_page(color_scheme="light")
-    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    colour = "getComputedStyle(document.querySelector('gradio-app')).backgroundColor"
+    light = page.evaluate(colour)
     page.click("#theme-toggle")
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = page.evaluate(colour)
     assert light != dark
     ready(page, address)
     page.wait_for_function("document.body.classList.contains('dark')")
