@@ -129,15 +129,19 @@ def load_judge(work_dir: Path) -> Judge:
 
 
 def accuracy(judge: Judge, work_dir: Path) -> dict[str, float]:
-    """Shares right on the unseen drawings."""
+    """Shares right on the unseen drawings: of every part where there is one subject, and of all
+    four together where there are two."""
     pictures, (scenes, _) = load_pictures(work_dir)[-TESTED:], load_scenes(work_dir)
     results = verdicts(judge, shrink(pictures), scenes[-TESTED:])
-    poses = [v.pose for v in results if v.pose is not None]
+    marked = list(zip(results, scenes[-TESTED:], strict=True))
+    alone = [verdict for verdict, scene in marked if len(scene.figures) == 1]
+    pairs = [verdict.all_four for verdict, scene in marked if len(scene.figures) == 2]
+    poses = [verdict.pose for verdict in alone if verdict.pose is not None]
     shares = {
-        part: sum(getattr(v, part) for v in results) / len(results)
+        part: sum(getattr(verdict, part) for verdict in alone) / len(alone)
         for part in ("subject", "colour", "place", "time", "all_four")
     }
-    return {**shares, "pose": sum(poses) / len(poses)}
+    return {**shares, "pose": sum(poses) / len(poses), "pairs": sum(pairs) / len(pairs)}
 
 
 def main() -> None:
