@@ -18,6 +18,7 @@ from rich.table import Table
 
 from sdgen.config import Settings, read_settings
 from sdgen.engine import LocalEngine
+from sdgen.enhance import CHOICES, Choice, Draft
 from sdgen.errors import (
     DownloadNeeded,
     InvalidRequest,
@@ -29,7 +30,7 @@ from sdgen.job import Failed, Job, Note, Saved, Stopped
 from sdgen.metadata import Recipe, read_recipe
 from sdgen.request import SAMPLERS
 from sdgen.samplers import sampler_title
-from sdgen.studio import ModelCard, Studio
+from sdgen.studio import ModelCard, Studio, enhancement_of
 from sdgen.terminal import Reporter, plain, report, reporter
 
 EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 wrong usage, or a request out of bounds;
@@ -52,6 +53,9 @@ app = typer.Typer(
 )
 MakeStudio = Callable[[Settings], Studio]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for programs.")]
+Enhancers = Annotated[
+    str, typer.Option("--enhancer", help="builtin, api, or auto: the API where there is one.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Where pictures are kept.", show_default=False)]
 
 
@@ -91,13 +95,20 @@ def generate(
     exact: Annotated[
         bool, typer.Option("--exact", help="Repeat bit for bit on this machine.")
     ] = False,
+    enhance_it: Annotated[
+        bool, typer.Option("--enhance", help="Draw a richer prompt; it is printed.")
+    ] = False,
+    enhancer: Enhancers = "auto",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Draw pictures and print their paths. Options left out are the model's defaults."""
     with _ending(as_json), _studio(context, model, data_dir) as studio:
+        draft = studio.enhance(prompt, model, _choice(enhancer)) if enhance_it else None
+        if draft is not None:
+            _tell(draft)
         request = studio.request(
-            prompt=prompt,
+            prompt=draft.text if draft else prompt,
             seed=seed,
             steps=steps,
             num_images=count,
@@ -109,7 +120,8 @@ def generate(
             clip_skip=clip_skip,
             exact=exact,
         )
-        job = studio.start(request, out)
+        enhancement = enhancement_of(draft, draft.text) if draft else None
+        job = studio.start(request, out, enhancement)
         with reporter(quiet=as_json) as to:
             drawn = _follow(job, to)
         end = job.end
@@ -130,6 +142,42 @@ def generate(
             raise end.error
         if isinstance(end, Stopped):
             raise typer.Exit(STOPPED)
+
+
+@app.command(epilog=EXIT_CODES)
+def enhance(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What the picture shows, in few words.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model that would draw it; it decides what fits.")
+    ] = None,
+    enhancer: Enhancers = "auto",
+    trigger: Annotated[
+        list[str] | None, typer.Option(help="A word that must be in it; can be repeated.")
+    ] = None,
+    again: Annotated[int, typer.Option(min=0, help="1, 2, ...: other drafts.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print a richer prompt; nothing is drawn. A key for the API is read from OPENAI_API_KEY."""
+    with _ending(as_json), _studio(context, model, None) as studio:
+        draft = studio.enhance(
+            prompt, model, _choice(enhancer), triggers=tuple(trigger or ()), again=again
+        )
+        if as_json:
+            _print_json(
+                {
+                    "text": draft.text,
+                    "added": draft.added,
+                    "dropped": draft.dropped,
+                    "engine": draft.engine,
+                    "model": draft.model,
+                    "note": draft.note,
+                }
+            )
+        else:
+            if draft.note:
+                typer.echo(plain(draft.note), err=True)
+            typer.echo(plain(draft.text))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -206,6 +254,20 @@ def serve(context: typer.Context) -> None:
     from sdgen.launch import main as serve_page
 
     raise typer.Exit(serve_page(context.args))
+
+
+def _choice(enhancer: str) -> Choice:
+    for choice in CHOICES:
+        if enhancer == choice:
+            return choice
+    raise InvalidRequest("enhancer", f"Enhancer must be one of {', '.join(CHOICES)}.")
+
+
+def _tell(draft: Draft) -> None:
+    """What will be drawn in place of the user's words, on stderr."""
+    if draft.note:
+        typer.echo(plain(draft.note), err=True)
+    typer.echo(f"Prompt: {plain(draft.text)}", err=True)
 
 
 @dataclass(frozen=True)

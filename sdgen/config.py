@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     Build it with `read_settings(...)`, which turns a wrong value into a SettingError.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SDGEN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SDGEN_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     # Where it listens
     host: str = "127.0.0.1"  # this machine only, until somebody decides otherwise
@@ -41,6 +43,13 @@ class Settings(BaseSettings):
     # How much at once
     max_queue: Annotated[int, Field(ge=1, le=1000)] = 32  # requests waiting or running
     max_rows: Annotated[int, Field(ge=0, le=256)] = 0  # rows of one forward pass; 0: measured
+
+    # Who helps with prompts. The key is the operator's and goes to the operator's address only.
+    openai_api_key: Annotated[SecretStr | None, Field(validation_alias="OPENAI_API_KEY")] = None
+    enhance_url: str = ""  # any OpenAI-compatible server; empty: OpenAI, where there is a key
+    enhance_model: str = ""  # its model; empty: a small one of OpenAI's
+    enhance_per_day: Annotated[int, Field(ge=0)] = 1000  # drafts that the operator pays for
+    enhance_user_urls: bool = True  # users with a key may name a service; never on a public page
 
     # Where it keeps things
     data_dir: Path = Path.home() / "sdgen"  # pictures and measurements

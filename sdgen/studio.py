@@ -14,6 +14,17 @@ from typing import Protocol
 
 from sdgen import model_files as default_model_files
 from sdgen.config import Settings
+from sdgen.enhance import (
+    OWN_WORDS,
+    Choice,
+    Context,
+    Draft,
+    Enhancer,
+    KeyRing,
+    Service,
+    operators_service,
+    users_service,
+)
 from sdgen.errors import (
     GenerationFailed,
     InvalidRequest,
@@ -34,6 +45,7 @@ from sdgen.job import (
     Stopped,
 )
 from sdgen.metadata import (
+    Enhancement,
     FormFields,
     Recipe,
     encode_png,
@@ -51,6 +63,7 @@ from sdgen.models import (
 )
 from sdgen.pictures import day_folder, list_pictures, remove_stumps, save_picture
 from sdgen.request import GenerateRequest, Sampler
+from sdgen.tokens import BUDGET, SENTENCE_BUDGET, Tokens, reads_sentences, rough_count
 
 OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
 
@@ -86,11 +99,23 @@ class Studio:
     """Starts requests, keeps every picture, knows the models. Thread-safe; imports no torch."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, model_files: ModelFiles | None = None
+        self,
+        settings: Settings,
+        engine: Engine,
+        model_files: ModelFiles | None = None,
+        enhancer: Enhancer | None = None,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._model_files = model_files or default_model_files
+        self._enhancer = enhancer or Enhancer(
+            operators_service(
+                settings.enhance_url, settings.enhance_model, settings.openai_api_key
+            ),
+            per_day=settings.enhance_per_day,
+        )
+        self._keys = KeyRing()
+        self._tokens = Tokens()
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Job, threading.Thread]] = {}
         self._closed = False
@@ -113,11 +138,17 @@ class Studio:
             raise InvalidRequest("model", "Model must be text.")
         return self._spec(name).request(**{**given, "model": name})
 
-    def start(self, request: GenerateRequest, folder: Path | None = None) -> Job:
+    def start(
+        self,
+        request: GenerateRequest,
+        folder: Path | None = None,
+        enhancement: Enhancement | None = None,
+    ) -> Job:
         """Queue a request; its job's pictures go to disk at once, whether anybody watches or not.
 
         The job has the engine's events, with Saved in the place of ImageReady. folder: where the
-        pictures go, by default the day's folder of the data folder. Raises what Engine.submit
+        pictures go, by default the day's folder of the data folder. enhancement: where its prompt
+        came from, for the recipe. Raises what Engine.submit
         raises, ModelUnavailable for a model that is not offered or damaged, and DownloadNeeded.
         """
         spec = self._spec(request.model)
@@ -129,7 +160,7 @@ class Studio:
             outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
             thread = threading.Thread(
                 target=self._follow,
-                args=(inner, outer, folder),
+                args=(inner, outer, folder, enhancement),
                 name=f"save-{outer.id[:8]}",
                 daemon=True,  # close() waits for it; a process that is killed does not
             )
@@ -143,13 +174,15 @@ class Studio:
             found = self._running.get(job_id)
         return found[0] if found else None
 
-    def _follow(self, inner: Job, outer: Job, folder: Path | None) -> None:
+    def _follow(
+        self, inner: Job, outer: Job, folder: Path | None, enhancement: Enhancement | None
+    ) -> None:
         """Pass the inner job's events on, writing pictures on the way. Ends with the outer job."""
         try:
             for event in inner.events():
                 match event:
                     case ImageReady(image):
-                        recipe = recipe_for(outer.request, image)
+                        recipe = recipe_for(outer.request, image, enhancement=enhancement)
                         into = folder or day_folder(self._settings.data_dir)
                         path = save_picture(into, encode_png(image.image, recipe))
                         outer.publish(Saved(image.index, image.seed, path, image.flagged))
@@ -177,6 +210,67 @@ class Studio:
     def _forget(self, job: Job) -> None:
         with self._lock:
             self._running.pop(job.id, None)
+
+    # --- enhancing
+
+    def enhance(
+        self,
+        prompt: object,
+        model: object = None,
+        choice: Choice = "auto",
+        *,
+        triggers: tuple[str, ...] = (),
+        again: int = 0,
+        session: str = "",
+        key_name: str = "",
+        on_text: Callable[[str], None] | None = None,
+    ) -> Draft:
+        """A draft of a richer prompt for that model; outside the engine's queue, in at most 8 s.
+
+        choice: "auto" asks the API where there is one. triggers: words that must be in it. again:
+        how often another draft was wished for. session: who asks, for the limits. key_name: from
+        keep_key. on_text: is called with the draft as it grows, and may raise GivenUp to have
+        none. Raises InvalidRequest for a prompt that could not be drawn, and ModelUnavailable.
+        """
+        request = self.request(model=model, prompt=prompt)
+        spec = self._spec(request.model)
+        sentences = reads_sentences(spec)
+
+        def count(text: str) -> int:
+            counted = self._tokens.count(spec, text)
+            return rough_count(text) if counted is None else counted
+
+        context = Context(
+            model=request.model,
+            budget=SENTENCE_BUDGET if sentences else BUDGET,
+            count=count,
+            rewrites=sentences,
+            words=spec.words,
+            triggers=triggers,
+            again=again,
+        )
+        own = self._keys.find(key_name)
+        return self._enhancer.enhance(request.prompt, context, choice, own, session, on_text)
+
+    def prepare_enhancer(self) -> None:
+        """Import what the API needs, so that the first draft need not wait for it."""
+        self._enhancer.prepare()
+
+    def keep_key(self, key: str, url: str = "", model: str = "", *, urls_allowed: bool) -> str:
+        """A name for a user's own key and service, good for an hour. Raises InvalidRequest."""
+        return self._keys.keep(users_service(key, url, model, urls_allowed=urls_allowed))
+
+    def forget_key(self, key_name: str) -> None:
+        """Drop a user's key."""
+        self._keys.forget(key_name)
+
+    def service(self, key_name: str = "") -> Service | None:
+        """Who would be asked: the user's own service, else the operator's, else nobody."""
+        return self._keys.find(key_name) or self._enhancer.service
+
+    def count_tokens(self, model: str, prompt: str) -> int | None:
+        """The tokens of a prompt for a model of models(); None where it cannot say."""
+        return self._tokens.count(self._spec(model), prompt)
 
     # --- pictures
 
@@ -285,7 +379,18 @@ class Studio:
         with self._lock:
             self._closed = True
             threads = [thread for _, thread in self._running.values()]
+        self._enhancer.close()
         self._engine.close(grace)
         deadline = time.monotonic() + grace
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def enhancement_of(draft: Draft, prompt: str) -> Enhancement | None:
+    """What the recipe of a picture of `prompt` says about the draft; None where it added nothing.
+
+    prompt: what is drawn; a person may have changed the draft.
+    """
+    if draft.engine == OWN_WORDS or prompt == draft.original:
+        return None
+    return Enhancement(draft.original, draft.engine, draft.model)

@@ -223,7 +223,8 @@ class FakeModelFiles:
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests see no SDGEN_ variable of the person who runs them, and no Space."""
     for name in list(os.environ):
-        if name.startswith("SDGEN_") or name in ("SPACE_ID", "SPACES_ZERO_GPU", "ACCELERATOR"):
+        own = name.startswith(("SDGEN_", "OPENAI_"))
+        if own or name in ("SPACE_ID", "SPACES_ZERO_GPU", "ACCELERATOR"):
             monkeypatch.delenv(name)
 
 

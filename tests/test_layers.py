@@ -25,6 +25,8 @@ LAYERS = (
     "sdgen.pipelines",
     "sdgen.engine",
     "sdgen.metadata",
+    "sdgen.tokens",
+    "sdgen.enhance",
     "sdgen.pictures",
     "sdgen.studio",
     "sdgen.ui",
@@ -38,6 +40,8 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft"}
 # What may be imported only under certain names.
 ONLY_IN = {
     **dict.fromkeys(HEAVY, ("sdgen.pipelines", "sdgen.engine")),
+    "openai": ("sdgen.enhance",),
+    "httpx2": ("sdgen.enhance", "sdgen.model_files"),
     "gradio": ("sdgen.ui", "app"),
     "typer": ("sdgen.__main__", "app"),
     "rich": ("sdgen.__main__", "sdgen.terminal"),

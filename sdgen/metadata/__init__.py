@@ -7,6 +7,7 @@ picture_file.py: files of ours and of others.
 from sdgen.metadata.a1111 import parameters_text, recipe_from_parameters
 from sdgen.metadata.picture_file import encode_png, read_recipe
 from sdgen.metadata.recipe import (
+    Enhancement,
     FormFields,
     Recipe,
     form_fields,
@@ -16,6 +17,7 @@ from sdgen.metadata.recipe import (
 )
 
 __all__ = [
+    "Enhancement",
     "FormFields",
     "Recipe",
     "encode_png",

@@ -21,6 +21,7 @@ _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 # Settings that change nothing that a recipe of ours would say otherwise.
 _READ = {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Clip skip"}
 _READ |= {"Model", "Model hash", "Version", "RNG"}
+_READ |= {"Original prompt", "Enhanced by", "Enhancer model"}
 
 
 def parameters_text(recipe: Recipe) -> str:
@@ -41,8 +42,12 @@ def parameters_text(recipe: Recipe) -> str:
         "Model": recipe.model or None,
         "Clip skip": recipe.clip_skip + 1 if recipe.clip_skip else None,
         "Version": recipe.app,
+        "Enhanced by": recipe.enhanced_by or None,
+        "Enhancer model": recipe.enhancer_model or None,
     }
     said = [f"{name}: {_quoted(value)}" for name, value in settings.items() if value is not None]
+    if recipe.original_prompt:
+        said.append(f"Original prompt: {json.dumps(recipe.original_prompt, ensure_ascii=False)}")
     negative = f"\n{NEGATIVE} {recipe.negative_prompt}" if recipe.negative_prompt else ""
     return f"{recipe.prompt}{negative}\n{', '.join(said)}".strip()
 
@@ -83,6 +88,9 @@ def recipe_from_parameters(text: str) -> Recipe:
         clip_skip=max(clip_skip - 1, 0) if clip_skip else 0,
         model=settings.get("Model", ""),
         model_hash=settings.get("Model hash", ""),
+        original_prompt=settings.get("Original prompt", ""),
+        enhanced_by=settings.get("Enhanced by", ""),
+        enhancer_model=settings.get("Enhancer model", ""),
         notes=(f"Not read, as it is not known here: {', '.join(others)}.",) if others else (),
     )
 

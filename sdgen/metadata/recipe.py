@@ -57,6 +57,9 @@ class Recipe(BaseModel):
     shared: bool = False  # ran in a batch with other requests' rows
     notes: tuple[str, ...] = ()  # fall-backs taken while drawing; parts that reading left out
     created: str = ""  # UTC, ISO 8601
+    original_prompt: str = ""  # what the user wrote, where `prompt` is an enhancement of it
+    enhanced_by: str = ""  # "built-in" or "api"
+    enhancer_model: str = ""  # the language model's name
 
     @field_validator("versions", mode="before")
     @classmethod
@@ -74,6 +77,15 @@ class Recipe(BaseModel):
 
 
 @dataclass(frozen=True)
+class Enhancement:
+    """Where an enhanced prompt came from: what the user wrote, and who made more of it."""
+
+    original_prompt: str
+    engine: str  # "built-in" or "api"
+    model: str = ""  # the language model; never its address, never a key
+
+
+@dataclass(frozen=True)
 class FormFields:
     """A recipe as fields for `ModelSpec.request(**fields)`, and sentences on what was left out."""
 
@@ -82,9 +94,13 @@ class FormFields:
 
 
 def recipe_for(
-    request: GenerateRequest, image: GeneratedImage, created: datetime | None = None
+    request: GenerateRequest,
+    image: GeneratedImage,
+    created: datetime | None = None,
+    enhancement: Enhancement | None = None,
 ) -> Recipe:
     """The recipe of one finished picture. created: when, by default now."""
+    enhanced = enhancement or Enhancement("", "")
     info = image.info
     home = str(Path.home())
     return Recipe(
@@ -107,6 +123,9 @@ def recipe_for(
         shared=info.shared,
         notes=tuple(note.replace(home, "~") for note in info.notes),
         created=(created or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
+        original_prompt=enhanced.original_prompt,
+        enhanced_by=enhanced.engine,
+        enhancer_model=public_model_name(enhanced.model) if enhanced.model else "",
     )
 
 

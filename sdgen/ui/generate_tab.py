@@ -10,11 +10,11 @@ import gradio as gr
 
 from sdgen.errors import ModelUnavailable
 from sdgen.studio import ModelCard, Studio
+from sdgen.tokens import BUDGET
 from sdgen.ui import controls, messages, model_panel, tiles
 from sdgen.ui.controls import Controls, Update
 from sdgen.ui.form import FIELDS, Form, saved_form
 from sdgen.ui.page import Filled, Page, Pictures
-from sdgen.ui.tokens import BUDGET, Tokens
 
 ACTIONS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -48,7 +48,6 @@ class GenerateTab:
 
     def __init__(self, studio: Studio, data_dir: Path, withhold_flagged: bool) -> None:
         self._studio = studio
-        self._tokens = Tokens()
         self._lay_out()
         self._page = Page(studio, data_dir, self._url, withhold_flagged)
         self._wire()
@@ -203,7 +202,7 @@ class GenerateTab:
         except ModelUnavailable:
             return ""
         unknown = model_panel.unknown(card, prompt)
-        return messages.hint(unknown, self._tokens.count(card.name, prompt), BUDGET)
+        return messages.hint(unknown, self._studio.count_tokens(card.name, prompt), BUDGET)
 
     def choose_model(self, model: str) -> list[Update]:
         """A model's defaults and what there is to say about it."""

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sdgen.ui.tokens import Tokens, read_tokenizer
+from sdgen.tokens import Tokens, read_tokenizer
 
 
 def write_tokenizer(folder: Path) -> None:
