@@ -96,7 +96,7 @@ def page() -> None:
 def _photograph(browser: Browser, name: str, theme: str, width: int, height: int) -> None:
     view = browser.new_page(viewport={"width": width, "height": height})
     view.goto(f"http://127.0.0.1:{PORT}/?__theme={theme}")
-    prompt = view.get_by_label("Prompt", exact=True)
+    prompt = view.get_by_label("What should the picture show?")
     prompt.fill(PROMPTS[0])
     prompt.press("Control+Enter")
     view.get_by_alt_text(PROMPTS[0]).first.wait_for(timeout=120_000)
