@@ -69,18 +69,12 @@ def _scene(
     prompt: str, context: Context, words: ModelWords, rng: random.Random
 ) -> tuple[str, tuple[str, ...], str]:
     """For a small model: a scene that it can draw, in the words and the order it was taught."""
-    text = with_triggers(prompt, context)
-    added: list[str] = []
-    for phrase in _open_parts(prompt, words, rng):
-        # Its captions run on without commas: "a red robot on a beach at sunset".
-        longer = f"{text.rstrip()} {phrase}"
-        if phrase and context.fits(longer):
-            text = longer
-            added.append(phrase)
+    open_parts = [phrase for phrase in _open_parts(prompt, words, rng) if phrase]
+    text, added = appended(prompt, open_parts, context)
     note = "" if added else DETAILED if context.fits(text) else NO_ROOM
     if added and len(words.unknown(prompt)) == len(set(words_of(prompt))):
         note = NOT_ITS_WORDS
-    return text, tuple(added), note
+    return text, added, note
 
 
 def _open_parts(prompt: str, words: ModelWords, rng: random.Random) -> Iterator[str]:

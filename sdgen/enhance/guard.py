@@ -109,7 +109,8 @@ def appended(prompt: str, phrases: Sequence[str], context: Context) -> tuple[str
     text = with_triggers(prompt, context)
     kept: list[str] = []
     for phrase in phrases:
-        longer = joined(text, phrase)
+        # A small model was taught in captions that run on: "a red robot on a beach at sunset".
+        longer = f"{text.rstrip()} {phrase}" if context.words else joined(text, phrase)
         if context.fits(longer):
             text = longer
             kept.append(phrase)

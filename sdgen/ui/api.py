@@ -6,11 +6,13 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
-from sdgen.errors import SdgenError
+from sdgen.enhance import CHOICES, Choice
+from sdgen.errors import InvalidRequest, SdgenError
 from sdgen.job import Failed, Saved, Stopped
 from sdgen.metadata import parameters_text
-from sdgen.studio import Studio
+from sdgen.studio import Studio, enhancement_of
 
+TRIGGERS_MAX, TRIGGER_CHARS = 8, 100
 HEARTBEAT = 0.25  # seconds; a client that went away is noticed at the next yield
 
 
@@ -21,6 +23,20 @@ class MadePicture(TypedDict):
     seed: int
     recipe: str
     flagged: str
+    prompt: str  # as it was drawn
+    original_prompt: str  # as it was asked, where it was enhanced
+    enhanced_by: str  # "built-in", "api", or ""
+
+
+class MadeDraft(TypedDict):
+    """A richer prompt: the whole text, what was added, what was lost, who wrote it, and a note."""
+
+    text: str
+    added: list[str]
+    dropped: list[str]
+    engine: str
+    model: str
+    note: str
 
 
 class OfferedModel(TypedDict):
@@ -41,7 +57,7 @@ class OfferedModel(TypedDict):
 def add_endpoints(
     studio: Studio, served: Callable[[Path], Path], withhold_flagged: bool = False
 ) -> None:
-    """Add `generate` and `models` to the Blocks that are being built.
+    """Add `generate`, `enhance` and `models` to the Blocks that are being built.
 
     served: a picture's copy where Gradio serves files. withhold_flagged: leave out the files to
     which the model's safety checker objects, and say so.
@@ -59,6 +75,8 @@ def add_endpoints(
         num_images: int = 1,
         sampler: str | None = None,
         exact: bool = False,
+        enhance: str = "off",
+        request: gr.Request | None = None,
     ) -> Iterator[list[dict[str, Any]]]:
         """Draw pictures of a sentence. Cancelling the call stops the drawing within one step.
 
@@ -74,16 +92,21 @@ def add_endpoints(
             num_images: How many pictures.
             sampler: euler, euler_a, ddim, dpmpp_2m, dpmpp_2m_karras, unipc or lcm.
             exact: Draw alone, so that it repeats bit for bit on the same machine.
+            enhance: off; builtin, api or auto: draw a richer prompt, which the answer names.
 
         Returns:
             The pictures: each a PNG file with its recipe inside, its seed, and its recipe as text.
         """
         made: list[dict[str, Any]] = []
         try:
+            draft = None
+            if enhance != "off":
+                choice = helper(enhance)
+                draft = studio.enhance(prompt, model, choice, session=session_of(request))
             job = studio.start(
                 studio.request(
                     model=model,
-                    prompt=prompt,
+                    prompt=draft.text if draft else prompt,
                     negative_prompt=negative_prompt,
                     seed=None if seed == -1 else seed,
                     steps=steps,
@@ -93,7 +116,8 @@ def add_endpoints(
                     num_images=num_images,
                     sampler=sampler,
                     exact=exact,
-                )
+                ),
+                enhancement=enhancement_of(draft, draft.text) if draft else None,
             )
         except SdgenError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -109,6 +133,42 @@ def add_endpoints(
         finally:
             if job.end is None:
                 job.cancel()
+
+    def enhance(
+        prompt: str,
+        model: str | None = None,
+        enhancer: str = "auto",
+        triggers: list[str] | None = None,
+        again: int = 0,
+        request: gr.Request | None = None,
+    ) -> MadeDraft:
+        """Write a richer prompt; nothing is drawn, and what the user said stays in it.
+
+        Args:
+            prompt: What the picture should show, in few words.
+            model: The model that would draw it; by default the app's own.
+            enhancer: builtin, api, or auto: the API where there is one.
+            triggers: Words that must be in it.
+            again: 1, 2, ...: other drafts.
+
+        Returns:
+            The whole text, what was added, what was lost, who wrote it, and a note.
+        """
+        try:
+            draft = studio.enhance(
+                prompt, model, helper(enhancer), triggers=words(triggers), again=whole(again),
+                session=session_of(request),
+            )  # fmt: skip
+        except SdgenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return MadeDraft(
+            text=draft.text,
+            added=list(draft.added),
+            dropped=list(draft.dropped),
+            engine=draft.engine,
+            model=draft.model,
+            note=draft.note,
+        )
 
     def models() -> list[OfferedModel]:
         """List the models that can be asked for, their defaults, and what they cost to fetch."""
@@ -131,15 +191,55 @@ def add_endpoints(
     # Gradio describes an endpoint by its annotations, and a caller gets the last yield.
     generate.__annotations__["return"] = list[MadePicture]
     gr.api(generate, concurrency_limit=None)
+    gr.api(enhance, concurrency_limit=None)
     gr.api(models, concurrency_limit=None)
+
+
+def helper(name: object) -> Choice:
+    """A choice of enhancer. Raises InvalidRequest for another word."""
+    for choice in CHOICES:
+        if name == choice:
+            return choice
+    raise InvalidRequest("enhance", f"Enhance must be off or one of {', '.join(CHOICES)}.")
+
+
+def words(triggers: object) -> tuple[str, ...]:
+    """Trigger words from outside. Raises InvalidRequest."""
+    if triggers is None:
+        return ()
+    if not isinstance(triggers, list) or len(triggers) > TRIGGERS_MAX:
+        raise InvalidRequest("triggers", f"Triggers must be at most {TRIGGERS_MAX} texts.")
+    for trigger in triggers:
+        if not isinstance(trigger, str) or len(trigger) > TRIGGER_CHARS:
+            raise InvalidRequest("triggers", f"A trigger is text of up to {TRIGGER_CHARS} letters.")
+    return tuple(triggers)
+
+
+def whole(number: object) -> int:
+    """A count from outside. Raises InvalidRequest."""
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= 10**6:
+        return number
+    raise InvalidRequest("again", "Again must be a whole number from 0 on.")
+
+
+def session_of(request: gr.Request | None) -> str:
+    """Who asks, for the limits of enhancing."""
+    return str(getattr(request, "session_hash", "") or "")
 
 
 def _made(
     studio: Studio, saved: Saved, served: Callable[[Path], Path], withhold_flagged: bool
 ) -> dict[str, Any]:
     """One picture for a program; without the file where it is withheld."""
-    recipe = parameters_text(studio.recipe_of(saved.path))
-    picture: dict[str, Any] = {"seed": saved.seed, "recipe": recipe, "flagged": saved.flagged}
+    recipe = studio.recipe_of(saved.path)
+    picture: dict[str, Any] = {
+        "seed": saved.seed,
+        "recipe": parameters_text(recipe),
+        "flagged": saved.flagged,
+        "prompt": recipe.prompt,
+        "original_prompt": recipe.original_prompt,
+        "enhanced_by": recipe.enhanced_by,
+    }
     if saved.flagged and withhold_flagged:
         return {"image": None, **picture}
     copy = served(saved.path)

@@ -8,6 +8,7 @@ import gradio as gr
 from sdgen.config import Settings
 from sdgen.studio import Studio
 from sdgen.ui.api import add_endpoints
+from sdgen.ui.enhance_row import EnhanceRow
 from sdgen.ui.generate_tab import GenerateTab
 from sdgen.ui.theme import theme
 
@@ -36,7 +37,8 @@ def build(studio: Studio, settings: Settings, on_space: bool = False) -> gr.Bloc
         delete_cache=(CACHE_CHECK, CACHE_AGE),
     ) as demo:
         gr.HTML(HEADER, elem_id="header")
-        tab = GenerateTab(studio, settings.data_dir, withhold_flagged=on_space)
+        enhance = EnhanceRow(studio, settings, on_space)
+        tab = GenerateTab(studio, settings.data_dir, on_space, enhance)
         tab.on_load(demo)
         add_endpoints(studio, tab.served, withhold_flagged=on_space)
     # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls
@@ -65,6 +67,6 @@ def launch_options(settings: Settings, on_space: bool = False) -> dict[str, Any]
         "max_threads": settings.max_queue + SPARE_THREADS,
         "footer_links": ["api", "settings"],
         "theme": theme(),
-        "css_paths": [HERE / "style.css"],
+        "css_paths": [HERE / "style.css", HERE / "enhance.css"],
         "js": (HERE / "page.js").read_text(encoding="utf-8"),
     }

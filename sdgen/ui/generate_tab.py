@@ -9,12 +9,14 @@ from urllib.parse import quote
 import gradio as gr
 
 from sdgen.errors import ModelUnavailable
-from sdgen.studio import ModelCard, Studio
+from sdgen.studio import ModelCard, Studio, enhancement_of
 from sdgen.tokens import BUDGET
 from sdgen.ui import controls, messages, model_panel, tiles
 from sdgen.ui.controls import Controls, Update
+from sdgen.ui.enhance_row import EnhanceRow, updates
+from sdgen.ui.enhancing import Asking, Drafted, DraftView, Plan, plan
 from sdgen.ui.form import FIELDS, Form, saved_form
-from sdgen.ui.page import Filled, Page, Pictures
+from sdgen.ui.page import Filled, Page, Pictures, View
 
 ACTIONS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -46,8 +48,11 @@ class Panel:
 class GenerateTab:
     """Layout and wiring. The methods are what Gradio calls: plain values in, updates out."""
 
-    def __init__(self, studio: Studio, data_dir: Path, withhold_flagged: bool) -> None:
+    def __init__(
+        self, studio: Studio, data_dir: Path, withhold_flagged: bool, enhance: EnhanceRow
+    ) -> None:
         self._studio = studio
+        self._enhance = enhance
         self._lay_out()
         self._page = Page(studio, data_dir, self._url, withhold_flagged)
         self._wire()
@@ -68,6 +73,7 @@ class GenerateTab:
                     )
                     self._stop_button = gr.Button("Stop", variant="stop", elem_id="stop", scale=0)
                     gr.HTML("<kbd>Ctrl</kbd> + <kbd>Enter</kbd>", elem_id="keys")
+                self._enhance.lay_out()
                 self._notice = gr.HTML(elem_id="notice")
                 self._stage = gr.HTML(tiles.EMPTY_STAGE, js_on_load=ACTIONS, elem_id="stage")
                 examples = gr.HTML(
@@ -103,6 +109,7 @@ class GenerateTab:
                         info="Draw alone, so that it repeats bit for bit on this machine",
                         elem_id="exact",
                     )
+                self._enhance.lay_out_key()
                 self._drop = gr.File(
                     label="Drop a picture to take its settings",
                     file_types=["image"],
@@ -127,20 +134,22 @@ class GenerateTab:
     def _wire(self) -> None:
         form, panel, model = self._controls.in_order(), self._panel.in_order(), self._controls.model
         prompt, seed = self._controls.prompt, self._controls.seed
+        drawing = [
+            self._notice,
+            self._stage,
+            self._gallery,
+            self._pictures,
+            self._job_id,
+            self._last_seed,
+        ]
+        asked = [self._pictures, *self._enhance.inputs, *form]
         run = self._generate_button.click(
-            self.draw,
-            [self._pictures, *form],
-            [
-                self._notice,
-                self._stage,
-                self._gallery,
-                self._pictures,
-                self._job_id,
-                self._last_seed,
-            ],
-            **PRIVATE,
+            self.draw, asked, [*drawing, *self._enhance.outputs], **PRIVATE
         )
-        run.failure(self.went_wrong, None, [self._notice, self._stage], **QUICK)
+        both = self._enhance.both.click(self.draw_both, asked, drawing, **PRIVATE)
+        for started in (run, both):
+            started.failure(self.went_wrong, None, [self._notice, self._stage], **QUICK)
+        self._enhance.wire(prompt, model)
         self._pictures.change(self._page.remember, self._pictures, self._stored_pictures, **QUICK)
         self._stop_button.click(self._page.stop, self._job_id, None, **QUICK)
         gr.on(
@@ -167,6 +176,7 @@ class GenerateTab:
 
     def on_load(self, demo: gr.Blocks) -> None:
         """What a fresh page asks for: the browser's form and pictures."""
+        self._enhance.on_load(demo)
         form = self._controls.in_order()
         loaded = demo.load(
             self.restore,
@@ -186,9 +196,37 @@ class GenerateTab:
 
     # --- handlers
 
-    def draw(self, pictures: Pictures, *values: Any) -> Iterator[list[Update]]:
-        """Draw; what does not change is not sent."""
-        for view in self._page.generate(Form(*values), pictures):
+    def draw(
+        self, request: gr.Request, pictures: Pictures, each: bool, helper: str, key_name: str,
+        text: str, drafted: Drafted | None, *values: Any,
+    ) -> Iterator[list[Update]]:  # fmt: skip
+        """Draw, with the toggle on after a draft; what does not change is not sent."""
+        form = Form(*values)
+        planned = plan(form.prompt, form.model, text, drafted, each=each)
+        if planned is None:
+            asking = Asking(helper, str(request.session_hash or ""), key_name)
+            view = DraftView()
+            for view in self._enhance.deeds.draft(form.prompt, form.model, 0, asking):
+                yield [*[gr.skip()] * len(View()), *updates(view)]
+            if view.drafted is None:
+                return
+            draft = view.drafted.draft
+            planned = Plan(draft.text, enhancement_of(draft, draft.text))
+        form = form._replace(prompt=planned.prompt)
+        stay = [gr.skip()] * len(self._enhance.outputs)
+        for drawn in self._page.generate(form, pictures, planned.enhancement):
+            yield [*(gr.skip() if part is None else part for part in drawn), *stay]
+
+    def draw_both(
+        self, pictures: Pictures, each: bool, helper: str, key_name: str, text: str,
+        drafted: Drafted | None, *values: Any,
+    ) -> Iterator[list[Update]]:  # fmt: skip
+        """The prompt and its draft side by side, at the same seed."""
+        if drafted is None:
+            return
+        form = Form(*values)._replace(prompt=drafted.draft.original)
+        enhancement = enhancement_of(drafted.draft, text)
+        for view in self._page.compare(form, pictures, text, enhancement):
             yield [gr.skip() if part is None else part for part in view]
 
     def went_wrong(self) -> tuple[str, str]:

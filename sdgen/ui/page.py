@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdgen.errors import SdgenError
-from sdgen.job import Preview, Progress, Queued, Saved
+from sdgen.job import Event, Job, Preview, Progress, Queued, Saved
+from sdgen.metadata import Enhancement
 from sdgen.pictures import pictures_folder
 from sdgen.studio import Studio
 from sdgen.ui import messages, tiles
@@ -64,14 +65,18 @@ class Page:
         self._serve = serve
         self._withhold = withhold_flagged
 
-    def generate(self, form: Form, pictures: Pictures) -> Iterator[View]:
+    def generate(
+        self, form: Form, pictures: Pictures, enhancement: Enhancement | None = None
+    ) -> Iterator[View]:
         """Draw what the form asks for; yields at least every HEARTBEAT seconds.
+
+        enhancement: where its prompt came from, for the recipe.
 
         Closing the generator, as Gradio does when the window is closed, stops the drawing.
         """
         try:
             request = self._studio.request(model=form.model, **request_fields(form))
-            job = self._studio.start(request)
+            job = self._studio.start(request, enhancement=enhancement)
         except SdgenError as error:
             yield View(notice=messages.alert(str(error)))
             return
@@ -96,11 +101,54 @@ class Page:
             if job.end is None:
                 job.cancel()
 
+    def compare(
+        self, form: Form, pictures: Pictures, prompt: str, enhancement: Enhancement | None
+    ) -> Iterator[View]:
+        """Draw the form's prompt and `prompt` at the same seed, side by side in one batch."""
+        jobs: list[Job] = []
+        try:
+            plain = self._studio.request(model=form.model, **request_fields(form))
+            fields = form._replace(prompt=prompt, seed=str(plain.seed))
+            other = self._studio.request(model=form.model, **request_fields(fields))
+            jobs.append(self._studio.start(plain))
+            jobs.append(self._studio.start(other, enhancement=enhancement))
+        except SdgenError as error:
+            for job in jobs:
+                job.cancel()
+            yield View(notice=messages.alert(str(error)))
+            return
+        pair = [begin(plain), begin(other)]
+        yield View(
+            notice="",
+            stage=tiles.pair(pair[0], pair[1]),
+            gallery=tiles.gallery(pictures),
+            job_id=" ".join(job.id for job in jobs),
+            last_seed=plain.seed,
+        )
+        try:
+            for at, event in _in_turns(jobs):
+                before = pair[at]
+                pair[at] = advance(before, event, self._saved_picture(before))
+                if pair[at] == before:
+                    yield View()
+                    continue
+                view = self._view(before, pair[at], pictures, saved=before.saved != pair[at].saved)
+                both = (*reversed(pair[0].pictures), *reversed(pair[1].pictures), *pictures)
+                yield view._replace(
+                    stage=tiles.pair(pair[0], pair[1]),
+                    pictures=both if view.pictures is not None else None,
+                )
+        finally:
+            for job in jobs:
+                if job.end is None:
+                    job.cancel()
+
     def stop(self, job_id: str) -> None:
-        """Stop that job within one step; its finished pictures stay."""
-        job = self._studio.job(job_id)
-        if job is not None:
-            job.cancel()
+        """Stop that job, or those of a pair, within one step; finished pictures stay."""
+        for each in job_id.split():
+            job = self._studio.job(each)
+            if job is not None:
+                job.cancel()
 
     def read_file(self, path: Path) -> Filled:
         """The fields that a picture file was made with; unreadable: none, and a notice."""
@@ -191,6 +239,18 @@ class Page:
             stage=tiles.stage(forming) if forming != drawn else None,
             pictures=(*reversed(forming.pictures), *older) if saved else None,
         )
+
+
+def _in_turns(jobs: Sequence[Job]) -> Iterator[tuple[int, Event]]:
+    """The events of several jobs with the place of the job, up to the last one's end."""
+    streams = {at: job.events(HEARTBEAT / len(jobs)) for at, job in enumerate(jobs)}
+    while streams:
+        for at, stream in list(streams.items()):
+            event = next(stream, None)
+            if event is None:
+                del streams[at]
+            else:
+                yield at, event
 
 
 def _find(name: str, pictures: Pictures) -> Picture | None:

@@ -5,6 +5,7 @@ Buttons carry `data-action` and `data-name`; page.js turns a click into an event
 
 from sdgen.metadata import Recipe
 from sdgen.samplers import SAMPLER_TITLES
+from sdgen.ui.enhancing import helper_words
 from sdgen.ui.forming import Forming, Picture
 from sdgen.ui.messages import escape
 
@@ -35,6 +36,14 @@ def stage(forming: Forming) -> str:
         f"{_progress(forming)}"
         f'<ul class="sd-tiles sd-large" data-count="{min(count, 4)}" style="--ratio:{ratio}">'
         f"{tiles}</ul></section>"
+    )
+
+
+def pair(plain: Forming, enhanced: Forming) -> str:
+    """Two jobs of the same seed side by side: the user's words and more of them."""
+    return (
+        f'<div class="sd-pair"><div><h2>Your words</h2>{stage(plain)}</div>'
+        f"<div><h2>Enhanced</h2>{stage(enhanced)}</div></div>"
     )
 
 
@@ -86,6 +95,8 @@ def recipe_rows(recipe: Recipe) -> list[tuple[str, str]]:
     sampler = recipe.sampler or ""
     titles: dict[str, str] = dict(SAMPLER_TITLES.items())
     shown: list[tuple[str, object]] = [
+        ("Your words", recipe.original_prompt),
+        ("Enhanced by", helper_words(recipe.enhanced_by, recipe.enhancer_model)),
         ("Negative prompt", recipe.negative_prompt),
         ("Seed", recipe.seed),
         ("Steps", recipe.steps),
