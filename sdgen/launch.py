@@ -6,6 +6,7 @@ thread once the page is being served.
 
 import argparse
 import contextlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
         settings = read_settings(**vars(parser().parse_args(argv)))
         settings.login()  # a wrong form is said before anything starts
         refuse_public(settings, on_space)
+        refuse_mcp_without_its_package(settings)
     except SettingError as error:
         say(str(error))
         return REFUSED
@@ -89,6 +91,12 @@ def refuse_public(settings: Settings, on_space: bool) -> None:
         f"With {how} and no --auth, anybody who has the link can use this machine: its processor, "
         "its disk, its network. Add --auth name:password, or --yes-public if that is what you want."
     )
+
+
+def refuse_mcp_without_its_package(settings: Settings) -> None:
+    """Raises SettingError; Gradio would start without MCP and hardly say so."""
+    if settings.mcp and importlib.util.find_spec("mcp") is None:
+        raise SettingError("--mcp needs one more package: pip install 'gradio[mcp]'.")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import gc
 import socket
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,18 +19,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def gradios_loops() -> Iterator[None]:
-    """Each gr.Blocks leaves event loops behind without closing them. Warnings are errors in our
-    tests, so these are collected here, where their warning is let through."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        # Its statistics of events: pandas has deprecated an option that it sets.
-        warnings.filterwarnings("ignore", message=".*no_silent_downcasting.*")
-        try:
-            yield
-        finally:
-            gc.collect()
+# Warnings are errors in our tests, and these are Gradio's: event loops that each gr.Blocks leaves
+# behind, and what its statistics of events ask of pandas.
+GRADIO_WARNINGS = [
+    pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
+]
 
 
 @contextmanager
@@ -39,11 +33,7 @@ def served(studio: Studio, settings: Settings, on_space: bool = False) -> Iterat
     """The page's address while it is being served."""
     from sdgen.ui.app import build, launch_options
 
-    with (
-        gradios_loops(),
-        tempfile.TemporaryDirectory() as cache,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", cache)
         demo = build(studio, settings, on_space)
         options = launch_options(settings, on_space) | {
@@ -56,3 +46,4 @@ def served(studio: Studio, settings: Settings, on_space: bool = False) -> Iterat
         finally:
             demo.close(verbose=False)
             del demo
+            gc.collect()  # here, where the warnings above are let through

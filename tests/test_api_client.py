@@ -18,7 +18,9 @@ from sdgen.errors import OutOfMemory
 from sdgen.models import ASSETS
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, Fault, ask, fake_picture
-from tests.serving import served
+from tests.serving import GRADIO_WARNINGS, served
+
+pytestmark = GRADIO_WARNINGS
 
 
 @pytest.fixture
@@ -99,8 +101,11 @@ def test_a_cancelled_call_stops_the_drawing(client: Any, engine: FakeEngine) -> 
 
 def test_a_program_that_goes_away_stops_the_drawing(url: str, engine: FakeEngine) -> None:
     engine.seconds_per_step = 0.05
-    fields = ["x", "", None, None, 150, None, None, None, 1, None, False]
-    event = post(url + "gradio_api/call/generate", {"data": fields})["event_id"]
+    with urllib.request.urlopen(url + "gradio_api/info", timeout=20) as answer:
+        parameters = json.load(answer)["named_endpoints"]["/generate"]["parameters"]
+    given = {"prompt": "x", "steps": 150}
+    data = [given.get(p["parameter_name"], p["parameter_default"]) for p in parameters]
+    event = post(url + "gradio_api/call/generate", {"data": data})["event_id"]
     stream = urllib.request.urlopen(f"{url}gradio_api/call/generate/{event}", timeout=20)
     wait_until(lambda: engine.steps_taken > 2)
     stream.close()
@@ -111,6 +116,7 @@ def test_a_program_that_goes_away_stops_the_drawing(url: str, engine: FakeEngine
 def test_the_queue_cannot_be_gone_round(url: str, engine: FakeEngine) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(url + "gradio_api/run/generate", {"data": ["x"]})
+    refused.value.close()
     assert refused.value.code == 404
     assert engine.submitted == []
 
@@ -126,6 +132,7 @@ def test_files_that_are_not_pictures_of_the_page_are_not_served(
     for path in (secret, drawn, Path("/etc/passwd"), Path(__file__)):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{url}gradio_api/file={path}", timeout=20)
+        refused.value.close()
         assert refused.value.code in (403, 404)
 
 
@@ -172,7 +179,7 @@ def post(url: str, body: dict[str, Any]) -> Any:
         return json.loads(answer.read())
 
 
-def wait_until(true: Any, seconds: float = 20.0) -> None:
+def wait_until(true: Any, seconds: float = 60.0) -> None:
     """Wait for a condition; fails when it does not come."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -53,7 +53,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_hover_dark="*primary_700",
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#ffffff",
         button_secondary_background_fill="#f0e9de",
@@ -65,7 +65,7 @@ def theme() -> gr.themes.Base:
         button_cancel_background_fill="#b42318",
         button_cancel_background_fill_dark="#b42318",
         button_cancel_background_fill_hover="#912018",
-        button_cancel_background_fill_hover_dark="#d92d20",
+        button_cancel_background_fill_hover_dark="#912018",
         button_cancel_text_color="#ffffff",
         button_cancel_text_color_dark="#ffffff",
     )

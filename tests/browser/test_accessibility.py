@@ -8,8 +8,9 @@ from playwright.sync_api import Page
 
 from tests.browser.test_page import draw
 from tests.conftest import FakeEngine
+from tests.serving import GRADIO_WARNINGS
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), *GRADIO_WARNINGS]
 
 # Findings inside Gradio's own markup, which no setting of ours reaches: (rule, where).
 GRADIO_OWN = {

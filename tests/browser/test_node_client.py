@@ -10,12 +10,13 @@ import pytest
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
-from tests.serving import served
+from tests.serving import GRADIO_WARNINGS, served
+
+pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 HERE = Path(__file__).parent
 
 
-@pytest.mark.browser
 def test_a_javascript_program_draws(
     studio: Studio, settings: Settings, node_modules: Path, tmp_path: Path
 ) -> None:

@@ -10,8 +10,9 @@ from playwright.sync_api import Page, expect
 from sdgen.studio import Studio
 from tests.browser.conftest import PATIENCE, ready
 from tests.conftest import FakeEngine
+from tests.serving import GRADIO_WARNINGS
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), *GRADIO_WARNINGS]
 
 PROMPT = "#prompt textarea"
 BUSY = '.sd-stage[aria-busy="true"]'
