@@ -16,10 +16,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sdgen.config import Settings, read_settings
-from sdgen.errors import ModelUnavailable, SettingError
+from sdgen.errors import ModelUnavailable, SdgenError, SettingError, ShuttingDown
+
+if TYPE_CHECKING:
+    from sdgen.studio import Studio
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +145,8 @@ def serve(settings: Settings, on_space: bool) -> int:
         return FAILED
     say(f"sdgen is at {share_url or local_url}")
     stop.wait(PAGE_FIRST)
+    if on_space:
+        fetch_default(studio, stop)
     try:
         engine.preload(studio.default_model())
     except ModelUnavailable as error:
@@ -151,6 +156,25 @@ def serve(settings: Settings, on_space: bool) -> int:
     studio.close(GRACE)
     demo.close(verbose=False)
     return 0
+
+
+def fetch_default(studio: "Studio", stop: threading.Event) -> None:
+    """On a Space the operator chose model and hardware, so that model is fetched at start; its
+    visitors cannot fetch anything."""
+    card = studio.model(studio.default_model())
+    if card.local:
+        return
+
+    def check(done: int, total: int) -> None:
+        del done, total
+        if stop.is_set():
+            raise ShuttingDown
+
+    say(f"Fetching {card.title}: about {card.download_bytes / 1e9:.1f} GB.")
+    try:
+        studio.download(card.name, check)
+    except SdgenError as error:
+        say(str(error))
 
 
 def end(code: int) -> NoReturn:

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sdgen.errors import SettingError
 from sdgen.studio import Studio
 from sdgen.ui.app import build, launch_options
 from sdgen.version import VERSION
+from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
 
 pytestmark = GRADIO_WARNINGS
@@ -169,3 +171,32 @@ def test_the_page_knows_no_paths_of_this_machine(demo: Any, settings: Settings) 
     config = str(demo.get_config_file())
     assert str(settings.data_dir) not in config
     assert VERSION  # the page may say the version, never where it lives
+
+
+def test_strangers_can_neither_see_nor_send_the_download_of_a_model(
+    studio: Studio, settings: Settings
+) -> None:
+    page = build(studio, settings, on_space=True)
+    fetch = next(fn.fn for fn in page.fns.values() if fn.fn and fn.fn.__name__ == "download")
+    answers = list(fetch("sd15"))
+    assert len(answers) == 1
+    assert "operator" in answers[0][0]
+    assert not studio.model("sd15").local
+    page.close(verbose=False)
+    del page, fetch
+    gc.collect()
+
+
+def test_a_space_fetches_its_own_model_at_start_and_can_be_stopped(
+    engine: FakeEngine, model_files: FakeModelFiles, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path, model="sd15")
+    studio = Studio(settings, engine, model_files)
+    stop = threading.Event()
+    stop.set()
+    launch.fetch_default(studio, stop)
+    assert not studio.model("sd15").local
+    stop.clear()
+    launch.fetch_default(studio, stop)
+    assert studio.model("sd15").local
+    studio.close(1.0)

@@ -38,7 +38,10 @@ def build(studio: Studio, settings: Settings, on_space: bool = False) -> gr.Bloc
     ) as demo:
         gr.HTML(HEADER, elem_id="header")
         enhance = EnhanceRow(studio, settings, on_space)
-        tab = GenerateTab(studio, settings.data_dir, on_space, enhance)
+        strangers = on_space or (settings.is_public and settings.login() is None)
+        tab = GenerateTab(
+            studio, settings.data_dir, enhance, withhold_flagged=on_space, may_fetch=not strangers
+        )
         tab.on_load(demo)
         add_endpoints(studio, tab.served, withhold_flagged=on_space)
     # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls

@@ -23,6 +23,7 @@ PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_
 QUICK = {**PRIVATE, "queue": False}  # answers at once, so it need not wait its turn
 # Read back by the same browser only; it keeps other apps on this address from tripping over it.
 BROWSER_KEY = "sdgen-browser-state"
+OPERATOR_ONLY = "Only the operator of this app can fetch models."
 WENT_WRONG = "Something went wrong inside the app. Your settings are kept; the log says more."
 CLICK_GENERATE = "() => { setTimeout(() => document.getElementById('generate').click(), 80); }"
 # Nothing is stored before the stored values were read, or a fresh page would wipe them.
@@ -49,9 +50,17 @@ class GenerateTab:
     """Layout and wiring. The methods are what Gradio calls: plain values in, updates out."""
 
     def __init__(
-        self, studio: Studio, data_dir: Path, withhold_flagged: bool, enhance: EnhanceRow
+        self,
+        studio: Studio,
+        data_dir: Path,
+        enhance: EnhanceRow,
+        *,
+        withhold_flagged: bool,
+        may_fetch: bool,
     ) -> None:
+        """withhold_flagged: see Page. may_fetch: visitors may download models to this machine."""
         self._studio = studio
+        self._may_fetch = may_fetch
         self._enhance = enhance
         self._lay_out()
         self._page = Page(studio, data_dir, self._url, withhold_flagged)
@@ -85,7 +94,9 @@ class GenerateTab:
                     model = controls.model_picker(cards, card.name)
                     facts = gr.HTML(model_panel.facts(card), elem_id="facts")
                     fetch = gr.Button(
-                        model_panel.download_label(card), visible=not card.local, elem_id="fetch"
+                        model_panel.download_label(card),
+                        visible=self._may_fetch and not card.local,
+                        elem_id="fetch",
                     )
                     self._fetching = gr.HTML(elem_id="fetching")
                     words = gr.HTML(
@@ -250,6 +261,9 @@ class GenerateTab:
     def download(self, model: str) -> Iterator[list[Update]]:
         """Fetch a model, showing how far it is; then the picker and the panel know it."""
         rest = [gr.skip()] * (1 + len(self._panel.in_order()))
+        if not self._may_fetch:  # the button is hidden, but anybody can send its event
+            yield [messages.alert(OPERATOR_ONLY), *rest]
+            return
         last = ""
         for last in model_panel.download(self._studio, model):
             yield [last, *rest]
@@ -308,7 +322,10 @@ class GenerateTab:
     def _panel_of(self, card: ModelCard) -> list[Update]:
         return [
             model_panel.facts(card),
-            gr.update(value=model_panel.download_label(card), visible=not card.local),
+            gr.update(
+                value=model_panel.download_label(card),
+                visible=self._may_fetch and not card.local,
+            ),
             model_panel.vocabulary(card),
             model_panel.examples(card),
         ]
