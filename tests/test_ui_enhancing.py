@@ -85,7 +85,7 @@ def test_a_draft_streams_in_and_is_shown_as_a_difference(deeds: Enhancing, scrip
     done = views[-1]
     assert done.drafted is not None
     assert done.draft_id == ""
-    assert done.text == "a <b>red</b> robot, on a beach, at sunset"
+    assert done.text == "a <b>red</b> robot on a beach at sunset"
     assert "<ins>" in (done.difference or "")
     assert "<b>" not in (done.difference or "")
     assert done.drafted.draft.engine == "api"

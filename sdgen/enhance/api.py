@@ -50,7 +50,9 @@ class ApiEngine:
         def show(so_far: str) -> None:
             if self._on_text is not None:
                 text = cleaned(so_far)
-                shown = text if context.rewrites or not text else guard.joined(prompt, text)
+                shown = (
+                    text if context.rewrites or not text else guard.behind(prompt, text, context)
+                )
                 self._on_text(shown or prompt)
 
         user = instructions.user_text(prompt, context)

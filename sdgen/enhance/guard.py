@@ -104,13 +104,18 @@ def joined(text: str, phrase: str) -> str:
     return f"{text} {phrase}" if text[-1] in ",;:.!?" else f"{text}, {phrase}"
 
 
+def behind(text: str, phrase: str, context: Context) -> str:
+    """A phrase behind a text as the model was taught: a small one in captions that run on, such
+    as "a red robot on a beach at sunset"."""
+    return joined(text, phrase) if context.words is None else f"{text.rstrip()} {phrase}"
+
+
 def appended(prompt: str, phrases: Sequence[str], context: Context) -> tuple[str, tuple[str, ...]]:
     """The user's text, untouched, with those phrases behind it that fit; and which they are."""
     text = with_triggers(prompt, context)
     kept: list[str] = []
     for phrase in phrases:
-        # A small model was taught in captions that run on: "a red robot on a beach at sunset".
-        longer = f"{text.rstrip()} {phrase}" if context.words else joined(text, phrase)
+        longer = behind(text, phrase, context)
         if context.fits(longer):
             text = longer
             kept.append(phrase)

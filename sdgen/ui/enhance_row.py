@@ -42,7 +42,9 @@ class EnhanceRow:
         with gr.Column(visible=False, elem_id="draft-panel") as self.panel:
             self.difference = gr.HTML(elem_id="draft-difference")
             self.text = gr.Textbox(
-                label="Draft: change it as you like", lines=2, max_lines=8, elem_id="draft",
+                label="Draft: change it as you like",
+                info="Use puts it into the prompt; with “Enhance each time” it is drawn as it is",
+                lines=2, max_lines=8, elem_id="draft",
                 max_length=PROMPT_CHARS,
             )  # fmt: skip
             self.note = gr.HTML(elem_id="draft-note")
