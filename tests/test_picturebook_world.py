@@ -1,7 +1,9 @@
 """The drawn world behind the bundled model: what it shows, says, and never shows in training."""
 
+import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,8 @@ from tools.picturebook.scene import (
     touches_held_out,
 )
 from tools.picturebook.world import draw, minnal_murali_scene
+
+ASSETS = Path(__file__).parents[1] / "sdgen" / "assets" / "picturebook"
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +133,22 @@ def test_minnal_murali_can_be_drawn_and_named_for_a_lora() -> None:
 
 def test_every_pose_has_words() -> None:
     assert set(POSE_WORDS) == set(POSES)
+
+
+def test_the_shipped_folder_is_small_and_names_its_words() -> None:
+    files = [path for path in ASSETS.rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in files) < 10e6
+    assert sum(path.stat().st_size for path in files) < 40e6
+    shipped = json.loads((ASSETS / "words.json").read_text())
+    assert shipped["words"] == all_words()
+    assert shipped["subjects"] == list(SUBJECTS)
+    for example in shipped["examples"]:
+        assert set(re.findall(r"[a-z]+", example)) <= set(all_words())
+
+
+def test_the_preview_is_one_colour_a_channel() -> None:
+    preview = json.loads((ASSETS / "preview.json").read_text())
+    channels = json.loads((ASSETS / "vae" / "config.json").read_text())["latent_channels"]
+    assert len(preview["latent_rgb_factors"]) == channels
+    assert all(len(row) == 3 for row in preview["latent_rgb_factors"])
+    assert len(preview["latent_rgb_bias"]) == 3

@@ -30,7 +30,7 @@ from tools.picturebook.marks import (
 )
 
 STEPS = 12  # the model's defaults, with the DPM++ 2M noise scheduler that it is saved with
-GUIDANCE = 2.0
+GUIDANCE = 3.0
 
 
 @torch.no_grad()
@@ -65,8 +65,8 @@ def main() -> None:
     settings = args.steps, args.guidance
     held_out = held_out_scenes(args.prompts)
     pictures, results = mark(pipeline, judge, held_out, *settings)
-    poses = pose_scenes(args.prompts // 2)
-    pairs = pair_scenes(args.prompts // 2)
+    poses = pose_scenes(args.prompts // 4)
+    pairs = pair_scenes(args.prompts // 4)
     figures = {
         "steps": args.steps,
         "guidance": args.guidance,

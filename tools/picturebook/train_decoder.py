@@ -19,7 +19,7 @@ from tools.picturebook.muon import new_optimizers
 from tools.picturebook.training import learning_rate, running_average
 from tools.picturebook.vae import encoder_from_code, new_vae
 
-NOISE = 0.03  # deviation added to the latents, so that the denoiser's small errors do not show
+NOISE = 0.25  # most noise added to a picture's latents, so that the denoiser's errors show less
 
 
 def picture_loss(guess: Tensor, truth: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def main() -> None:
     print(f"encoder agrees with the code to {float(error):.1e}", flush=True)
     decoder = vae.decoder
     optimizers = new_optimizers(decoder, args.rate, plain=("conv_out",))
-    average = running_average(decoder, 0.998)
+    average = running_average(decoder, 0.997)
     checkpoint, step = args.work_dir / "decoder.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -64,7 +64,8 @@ def main() -> None:
         rows = torch.randint(len(pictures) - 1000, (args.batch,), generator=chosen)
         truth = as_tensor(pictures[rows.numpy()])
         latents = code.encode(truth)
-        latents = latents + NOISE * torch.randn(latents.shape, generator=chosen)
+        deviation = NOISE * torch.rand(args.batch, 1, 1, 1, generator=chosen)
+        latents = latents + deviation * torch.randn(latents.shape, generator=chosen)
         with torch.autocast("cpu", torch.bfloat16):
             guess = decoder(latents)
         loss = picture_loss(guess.float(), truth)

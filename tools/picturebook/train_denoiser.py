@@ -39,7 +39,7 @@ from tools.picturebook.training import learning_rate, running_average
 
 KEPT_BACK = 1000  # pictures at the end that only the decoder's and the judge's tests see
 AVERAGE_DECAY = 0.999
-EARLY, EARLY_SHARE = 975, 0.25  # see sample_timesteps
+EARLY, EARLY_SHARE = 975, 0.12  # see sample_timesteps
 
 
 class Pictures:
