@@ -6,6 +6,7 @@ thread once the page is being served.
 
 import argparse
 import contextlib
+import gc
 import importlib.util
 import logging
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sdgen.config import Settings, read_settings
+from sdgen.enhance import operators_service
 from sdgen.errors import ModelUnavailable, SdgenError, SettingError, ShuttingDown
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
         settings.login()  # a wrong form is said before anything starts
         refuse_public(settings, on_space)
         refuse_mcp_without_its_package(settings)
+        operators_service(settings.enhance_url, settings.enhance_model, settings.openai_api_key)
     except SettingError as error:
         say(str(error))
         return REFUSED
@@ -71,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--model", help="a name of the table, a Hub id, a folder or a .safetensors file"
     )
+    made.add_argument(
+        "--enhance-url", help="a chat server that enhances prompts (http://localhost:11434/v1)"
+    )
+    made.add_argument("--enhance-model", help="its language model")
     made.add_argument("--data-dir", type=Path, help="where pictures are kept (~/sdgen)")
     made.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for this login")
     made.add_argument(
@@ -130,6 +137,7 @@ def serve(settings: Settings, on_space: bool) -> int:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: end(FAILED) if stop.is_set() else stop.set())
 
+    gc.disable()  # imports make many objects that stay; looking through them again takes 0.3 s
     from sdgen.engine import LocalEngine
     from sdgen.studio import Studio
     from sdgen.ui.app import build, launch_options
@@ -143,6 +151,9 @@ def serve(settings: Settings, on_space: bool) -> int:
         say(f"The page cannot be opened on {settings.host}, port {settings.port}: {error}")
         studio.close(0.0)
         return FAILED
+    finally:
+        gc.freeze()
+        gc.enable()
     say(f"sdgen is at {share_url or local_url}")
     stop.wait(PAGE_FIRST)
     if on_space:
@@ -151,6 +162,7 @@ def serve(settings: Settings, on_space: bool) -> int:
         engine.preload(studio.default_model())
     except ModelUnavailable as error:
         say(str(error))
+    studio.prepare_enhancer()
     stop.wait()
     say("Stopping.")
     studio.close(GRACE)

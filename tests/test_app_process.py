@@ -45,7 +45,7 @@ def wait_for_page(process: "subprocess.Popen[str]", port: int) -> None:
                 return
         except OSError:
             assert process.poll() is None, "the app ended before its page was there"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def test_the_page_is_there_before_torch_is(tmp_path: Path) -> None:
