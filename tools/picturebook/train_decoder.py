@@ -31,7 +31,7 @@ def picture_loss(guess: Tensor, truth: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build/picturebook"))
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--batch", type=int, default=4, help="pictures a step")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="top learning rate")
     parser.add_argument("--threads", type=int, default=1)

@@ -39,7 +39,7 @@ from tools.picturebook.training import learning_rate, running_average
 
 KEPT_BACK = 1000  # pictures at the end that only the decoder's and the judge's tests see
 AVERAGE_DECAY = 0.999
-EARLY, EARLY_SHARE = 975, 0.12  # see sample_timesteps
+EARLY, EARLY_SHARE = 975, 0.25  # see sample_timesteps
 
 
 class Pictures:
@@ -101,7 +101,7 @@ def average_gradients(networks: nn.ModuleList) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=Path("build/picturebook"))
-    parser.add_argument("--steps", type=int, default=7000, help="where the cosine decay ends")
+    parser.add_argument("--steps", type=int, default=4200, help="where the cosine decay ends")
     parser.add_argument("--batch", type=int, default=48, help="pictures a step and process")
     parser.add_argument("--rate", type=float, default=1e-3, help="top learning rate")
     parser.add_argument("--length", type=int, default=LENGTH, help="tokens of a padded caption")
