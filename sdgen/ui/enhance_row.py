@@ -107,8 +107,8 @@ class EnhanceRow:
         self.use.click(self.use_it, [self.text, self.drafted], [prompt, *self.outputs], **QUICK)
         self.discard.click(self.discard_it, None, self.outputs, **QUICK)
         self.skip.click(self.deeds.skip, self.draft_id, None, **QUICK)
-        self.text.input(
-            self.deeds.difference, [self.text, self.drafted], self.difference,
+        self.text.change(
+            self.show_difference, [self.text, self.drafted], self.difference,
             trigger_mode="always_last", **QUICK,
         )  # fmt: skip
         self.helper.input(self.deeds.privacy, [self.helper, self.key_name], self.privacy, **QUICK)
@@ -160,6 +160,10 @@ class EnhanceRow:
     def discard_it(self) -> list[Update]:
         """No draft."""
         return closed(None)
+
+    def show_difference(self, text: str, drafted: Drafted | None) -> Update:
+        """What a changed draft adds and lacks now; while one is being written it says so itself."""
+        return gr.skip() if drafted is None else self.deeds.difference(text, drafted)
 
     def keep_key(self, key: str, url: str, model: str, key_name: str) -> list[Update]:
         """Keep a key; its box is empty at once."""

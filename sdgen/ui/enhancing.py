@@ -126,9 +126,9 @@ class Enhancing:
         if found is not None:
             found.set()
 
-    def difference(self, text: str, drafted: Drafted | None) -> str:
+    def difference(self, text: str, drafted: Drafted) -> str:
         """How an edited draft differs from what the user wrote, as HTML."""
-        return _difference(drafted.draft.original, text) if drafted else ""
+        return _difference(drafted.draft.original, text)
 
     def _done(self, drafted: Drafted) -> DraftView:
         draft = drafted.draft
