@@ -104,7 +104,7 @@ def generate(
 ) -> None:
     """Draw pictures and print their paths. Options left out are the model's defaults."""
     with _ending(as_json), _studio(context, model, data_dir) as studio:
-        draft = studio.enhance(prompt, model, _choice(enhancer)) if enhance_it else None
+        draft = studio.enhance(prompt, choice=_choice(enhancer)) if enhance_it else None
         if draft is not None:
             _tell(draft)
         request = studio.request(
@@ -161,7 +161,7 @@ def enhance(
     """Print a richer prompt; nothing is drawn. A key for the API is read from OPENAI_API_KEY."""
     with _ending(as_json), _studio(context, model, None) as studio:
         draft = studio.enhance(
-            prompt, model, _choice(enhancer), triggers=tuple(trigger or ()), again=again
+            prompt, choice=_choice(enhancer), triggers=tuple(trigger or ()), again=again
         )
         if as_json:
             _print_json(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sdgen.config import Settings
 from sdgen.enhance import Enhancer, Service
 from sdgen.studio import Studio
 from tests.browser.conftest import ready
+from tests.browser.test_accessibility import findings
 from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
 
@@ -117,3 +119,24 @@ def _text(response: Any) -> str:
         return str(response.text())
     except Error:  # a stream, or a page that is gone
         return ""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_finding_with_a_draft(
+    open_page: Any, node_modules: Path, engine: FakeEngine, scheme: str
+) -> None:
+    page = open_page(color_scheme=scheme)
+    page.click("#own-key button")
+    page.fill(PROMPT, "a slow robot")
+    page.click("#enhance-once")
+    page.wait_for_selector("#draft-skip", state="visible")
+    assert findings(page, node_modules) == [], "while a draft is written"
+    page.click("#draft-skip")
+    page.fill(PROMPT, "a red robot")
+    page.click("#enhance-once")
+    expect(page.locator("#draft textarea")).to_have_value(ENHANCED)
+    assert findings(page, node_modules) == [], "with a draft"
+    page.click("#draft-both")
+    expect(page.locator(f".sd-pair {DONE} img")).to_have_count(2)
+    assert findings(page, node_modules) == [], "with a pair"
