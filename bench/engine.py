@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
-from sdgen.pipelines.sd import SdPipeline
 
 from bench import models
 from sdgen.config import Settings
@@ -28,6 +27,7 @@ from sdgen.job import Job
 from sdgen.models import ModelSpec, find_model
 from sdgen.pipelines.device import DeviceChoice
 from sdgen.pipelines.noise_schedulers import noise_scheduler
+from sdgen.pipelines.sd import SdPipeline
 from sdgen.request import GenerateRequest
 
 RESULTS = Path(__file__).parent / "RESULTS.md"

@@ -38,6 +38,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "GRADIO_ANALYTICS_MAX_EVENTS": "200",
     "GRADIO_ANALYTICS_ENABLED": "False",  # nothing is told to anybody
     "DIFFUSERS_DISABLE_REMOTE_CODE": "1",  # no code out of model repositories, ever
+    "TRANSFORMERS_VERBOSITY": "error",  # its hints on packages that are not needed here
 }
 
 
