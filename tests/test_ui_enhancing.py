@@ -149,6 +149,10 @@ def test_both_prompts_are_in_the_recipe_and_the_window(
     again = recipe_from_parameters(parameters_text(recipe))
     assert again.original_prompt == "a red robot"
     assert again.notes == ()
+    filled = page.read_file(studio.recent()[0])
+    assert plan(draft.text, "picturebook", "", filled.drafted, each=True) == Plan(
+        draft.text, Enhancement("a red robot", "api", "small")
+    )
     assert b"helper.test" not in studio.recent()[0].read_bytes()
 
 

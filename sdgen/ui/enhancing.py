@@ -8,9 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sdgen.enhance import API, CHOICES, OWN_WORDS, Choice, Draft, GivenUp, difference, own_words
+from sdgen.enhance import (
+    API,
+    BUILT_IN,
+    CHOICES,
+    OWN_WORDS,
+    Choice,
+    Draft,
+    GivenUp,
+    difference,
+    own_words,
+)
 from sdgen.errors import InvalidRequest, SdgenError
-from sdgen.metadata import Enhancement
+from sdgen.metadata import Enhancement, Recipe
+from sdgen.request import PROMPT_CHARS
 from sdgen.studio import Studio, enhancement_of
 from sdgen.ui import messages
 from sdgen.ui.messages import escape
@@ -29,6 +40,17 @@ class Drafted:
     model: str
     again: int = 0
     used: str = ""
+
+
+def drafted_from(recipe: Recipe) -> Drafted | None:
+    """A recipe's prompt as a draft in use: drawn as it is, and what it was made of is kept."""
+    engine = next((name for name in (API, BUILT_IN) if name == recipe.enhanced_by), OWN_WORDS)
+    if len(recipe.original_prompt) > PROMPT_CHARS or not recipe.prompt:
+        return None
+    draft = Draft(
+        recipe.prompt, (), (), engine, original=recipe.original_prompt, model=recipe.enhancer_model
+    )
+    return Drafted(draft, recipe.model, used=recipe.prompt)
 
 
 class DraftView(NamedTuple):

@@ -177,7 +177,7 @@ class GenerateTab:
         self._panel.words.word(add_word, prompt, prompt, **QUICK)
         self._dice.click(no_seed, None, seed, **QUICK)
         self._reuse_seed.click(last_seed, self._last_seed, seed, **QUICK)
-        fills = [self._notice, *form, *panel]
+        fills = [self._notice, self._enhance.drafted, *form, *panel]
         self._drop.upload(self.read_file, [self._drop, model], [self._drop, *fills], **QUICK)
         for shown in (self._stage, self._gallery, self._viewer):
             shown.open(self.open, self._pictures, [self._viewer, self._notice], **QUICK)
@@ -288,7 +288,9 @@ class GenerateTab:
         """The same, with a new seed."""
         filled = self._page.reuse(event_name(event), pictures)
         fields = filled.fields and {**filled.fields, "seed": None}
-        return self._fill(Filled(fields, filled.notice if not fields else ""), model)
+        return self._fill(
+            Filled(fields, filled.notice if not fields else "", filled.drafted), model
+        )
 
     def restore(self, stored: object, remembered: object) -> list[Update]:
         """The form and the pictures that this browser had before."""
@@ -311,13 +313,14 @@ class GenerateTab:
         ]
 
     def _fill(self, filled: Filled, model: str) -> list[Update]:
-        """Updates for the notice, the form and the panel."""
+        """Updates for the notice, the draft, the form and the panel."""
+        said = [filled.notice, filled.drafted or gr.skip()]
         name = filled.fields.get("model")
         if isinstance(name, str) and name != model:
             card = self._studio.model(name)
-            return [filled.notice, *controls.fit(card, filled.fields), *self._panel_of(card)]
+            return [*said, *controls.fit(card, filled.fields), *self._panel_of(card)]
         stay = [gr.skip()] * len(self._panel.in_order())
-        return [filled.notice, *controls.fill(filled.fields), *stay]
+        return [*said, *controls.fill(filled.fields), *stay]
 
     def _panel_of(self, card: ModelCard) -> list[Update]:
         return [

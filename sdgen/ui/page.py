@@ -15,6 +15,7 @@ from sdgen.metadata import Enhancement
 from sdgen.pictures import pictures_folder
 from sdgen.studio import Studio
 from sdgen.ui import messages, tiles
+from sdgen.ui.enhancing import Drafted, drafted_from
 from sdgen.ui.form import FIELDS, Form, request_fields
 from sdgen.ui.forming import Forming, Picture, advance, begin
 
@@ -44,6 +45,7 @@ class Filled(NamedTuple):
 
     fields: dict[str, object]
     notice: str  # HTML
+    drafted: Drafted | None = None  # where the prompt came from
 
 
 class Page:
@@ -153,11 +155,12 @@ class Page:
     def read_file(self, path: Path) -> Filled:
         """The fields that a picture file was made with; unreadable: none, and a notice."""
         try:
-            form = self._studio.form_of(self._studio.recipe_of(path))
+            recipe = self._studio.recipe_of(path)
+            form = self._studio.form_of(recipe)
         except SdgenError as error:
             return Filled({}, messages.alert(str(error)))
         fields = {name: value for name, value in form.fields.items() if name in FIELDS}
-        return Filled(fields, messages.notes((FILLED, *form.notes)))
+        return Filled(fields, messages.notes((FILLED, *form.notes)), drafted_from(recipe))
 
     def reuse(self, name: str, pictures: Pictures) -> Filled:
         """The fields that one of the window's pictures was made with."""
