@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 
@@ -197,40 +198,39 @@ def _p95(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=20, method="inclusive")[-1]
 
 
-def on_cpu(repeats: int, full_size: bool) -> list[Row]:
-    """The table of this machine's CPU: one thread, float32."""
-    torch.set_num_threads(1)
-    rows: list[Row] = []
-    book = Contest(_bundled(), "picturebook", "cpu", "float32")
-    rows.append(lone(book, "picturebook 256 px, 12 steps, a lone request", 1.10, repeats))
-    rows += mixed(book, "picturebook 256 px, 8 mixed requests", ">= 0.98", 5, 8, 256)
-    book.close()
-    small = Contest(models.small_sd(), STAND_IN, "cpu", "float32")
-    rows += mixed(small, "small UNet 64 px, 8 mixed requests", ">= 2.00", 5, 8, 64)
-    small.close()
-    if full_size:
-        full = Contest(models.full_sd15(), STAND_IN, "cpu", "float32")
-        size = {"width": 256, "height": 256, "steps": 2}
-        rows.append(lone(full, "SD 1.5 full size 256 px, 2 steps, a lone request", 1.02, 5, **size))
-        two = [full.ask(prompt=f"{i}", seed=i, **size) for i in range(2)]
-        a, b = interleaved(
-            lambda: [full.plain(request) for request in two],
-            lambda: [job.result(600) for job in [full.engine.submit(r) for r in two]],
-            full.device,
-            5,
-        )
-        ratio = statistics.median(x / y for x, y in zip(a, b, strict=True))
-        rate = [2 / statistics.median(times) for times in (a, b)]
-        rows.append(
-            Row(
-                "SD 1.5 full size 256 px, 2 requests at once",
-                f"{rate[0]:.3f} img/s",
-                f"{rate[1]:.3f} img/s",
-                ratio,
-                ">= 0.98",
-            )
-        )
-        full.close()
+def picturebook(repeats: int) -> list[Row]:
+    """The bundled model on this machine's CPU."""
+    contest = Contest(_bundled(), "picturebook", "cpu", "float32")
+    rows = [lone(contest, "picturebook 256 px, 12 steps, a lone request", 1.10, repeats)]
+    rows += mixed(contest, "picturebook 256 px, 8 mixed requests", ">= 0.98", 5, 8, 256)
+    contest.close()
+    return rows
+
+
+def small(repeats: int) -> list[Row]:
+    """A small UNet on this machine's CPU: where sharing a pass pays most."""
+    contest = Contest(models.small_sd(), STAND_IN, "cpu", "float32")
+    rows = mixed(contest, "small UNet 64 px, 8 mixed requests", ">= 2.00", repeats, 8, 64)
+    contest.close()
+    return [*rows]
+
+
+def full(repeats: int) -> list[Row]:
+    """Stable Diffusion 1.5 in full size on this machine's CPU: where sharing pays nothing."""
+    contest = Contest(models.full_sd15(), STAND_IN, "cpu", "float32")
+    size = {"width": 256, "height": 256, "steps": 2}
+    rows = [lone(contest, "SD 1.5 full size 256 px, 2 steps, a lone request", 1.02, 5, **size)]
+    two = [contest.ask(prompt=f"{i}", seed=i, **size) for i in range(2)]
+    a, b = interleaved(
+        lambda: [contest.plain(request) for request in two],
+        lambda: [job.result(600) for job in [contest.engine.submit(r) for r in two]],
+        contest.device,
+        min(repeats, 5),
+    )
+    ratio = statistics.median(x / y for x, y in zip(a, b, strict=True))
+    rate = [f"{2 / statistics.median(times):.3f} img/s" for times in (a, b)]
+    rows.append(Row("SD 1.5 full size 256 px, 2 at once", *rate, ratio, ">= 0.98"))
+    contest.close()
     return rows
 
 
@@ -246,7 +246,7 @@ def on_gpu(repeats: int) -> list[Row]:
 
 def _bundled() -> StableDiffusionPipeline:
     source = find_model("picturebook").source
-    pipe = StableDiffusionPipeline.from_pretrained(source.path, torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(source.path, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -266,26 +266,33 @@ def write(section: str, text: str) -> None:
     RESULTS.write_text("\n## ".join([parts[0].rstrip() + "\n", *kept, f"{section}\n\n{text}\n"]))
 
 
+PARTS = {"picturebook": picturebook, "small": small, "full": full}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7, help="counted runs of a lone request")
-    parser.add_argument("--skip-full-size", action="store_true", help="leave out SD 1.5 on the CPU")
+    parser.add_argument("--repeats", type=int, default=7, help="counted runs")
+    parser.add_argument(
+        "--only", choices=PARTS, help="one part of the CPU's table; full takes long"
+    )
     given = parser.parse_args()
-    versions = f"torch {torch.__version__}, diffusers {__import__('diffusers').__version__}"
-    today = datetime.date.today().isoformat()
+    versions = f"torch {torch.__version__}, diffusers {diffusers.__version__}"
+    head = f"`python -m bench.engine`, {datetime.date.today().isoformat()}"
     if torch.cuda.is_available():
-        section, rows = f"Engine on {torch.cuda.get_device_name()}", on_gpu(given.repeats)
+        name = torch.cuda.get_device_name()
         note = f"Arithmetic alone would take {FLOOR_SECONDS} s for the lone request on an H200."
-    else:
-        section, rows = (
-            "Engine on a CPU, one thread",
-            on_cpu(given.repeats, not given.skip_full_size),
-        )
-        note = "Lone and p95 rows: time of sdgen over time of diffusers; img/s rows: the other way."
-    head = f"`python -m bench.engine`, {today}, {platform.machine()}, {_cpu_name()}, {versions}."
-    text = f"{head} Medians of interleaved runs. {note}\n\n{table(rows)}"
-    print(text)
-    write(section, text)
+        text = f"{head}, {name}, {versions}. {note}\n\n{table(on_gpu(given.repeats))}"
+        write(f"Engine on {name}", text)
+        print(text)
+        return
+    torch.set_num_threads(1)
+    note = "Lone and p95 rows: time of sdgen over time of diffusers; img/s rows: the other way."
+    for part in [given.only] if given.only else PARTS:
+        rows = table(PARTS[part](given.repeats))
+        where = f"one thread of {_cpu_name()}, {versions}. Medians of interleaved runs."
+        text = f"{head}, {where} {note}\n\n{rows}"
+        write(f"Engine on a CPU: {part}", text)
+        print(text, flush=True)
 
 
 def _cpu_name() -> str:

@@ -133,6 +133,7 @@ def test_no_serious_finding_with_a_draft(
     page.wait_for_selector("#draft-skip", state="visible")
     assert findings(page, node_modules) == [], "while a draft is written"
     page.click("#draft-skip")
+    page.wait_for_selector("#draft-skip", state="hidden")  # until then a click is taken once
     page.fill(PROMPT, "a red robot")
     page.click("#enhance-once")
     expect(page.locator("#draft textarea")).to_have_value(ENHANCED)
