@@ -18,6 +18,27 @@ STEPS_MAX = 150
 GUIDANCE_MAX = 30.0
 IMAGES_MAX = 16
 SEED_MAX = 2**32 - 1  # the range that other tools of the field read and write
+ADAPTERS_MAX = 8  # LoRA adapters of one request
+SCALE_MAX = 2.0  # an adapter's strength lies between minus and plus that
+
+
+class AdapterUse(BaseModel):
+    """One LoRA adapter of a request.
+
+    name: of the catalogue (sdgen.adapters), as the page and `sdgen adapters` list it.
+    scale: strength in the denoiser; 0 is off. text_scale: in the text encoder; None: as scale.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(min_length=1, max_length=300)]
+    scale: Annotated[float, Field(ge=-SCALE_MAX, le=SCALE_MAX)] = 1.0
+    text_scale: Annotated[float, Field(ge=-SCALE_MAX, le=SCALE_MAX)] | None = None
+
+    @property
+    def text_strength(self) -> float:
+        """Strength in the text encoder."""
+        return self.scale if self.text_scale is None else self.text_scale
 
 
 class GenerateRequest(BaseModel):
@@ -32,6 +53,7 @@ class GenerateRequest(BaseModel):
     seed: 0 to 2**32 - 1. num_images: how many. sampler: see sdgen.pipelines.noise_schedulers.
     clip_skip: layers of the text encoder left out at its end (0 = none).
     exact: run alone with a fixed row count, so that it repeats bit for bit.
+    adapters: LoRA adapters and their strengths, at most 8, each once.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -48,6 +70,16 @@ class GenerateRequest(BaseModel):
     sampler: Sampler
     clip_skip: Annotated[int, Field(ge=0, le=4)] = 0
     exact: bool = False
+    adapters: Annotated[tuple[AdapterUse, ...], Field(max_length=ADAPTERS_MAX)] = ()
+
+    @field_validator("adapters")
+    @classmethod
+    def _each_once(cls, adapters: tuple[AdapterUse, ...]) -> tuple[AdapterUse, ...]:
+        names = [use.name for use in adapters]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"name '{name}' twice; give one strength")
+        return adapters
 
     @field_validator("prompt", "negative_prompt")
     @classmethod
