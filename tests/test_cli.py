@@ -230,7 +230,7 @@ def test_help_names_the_exit_codes(run: Run) -> None:
 
 SLOWLY = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
 from sdgen.__main__ import main
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, FakeModelFiles
