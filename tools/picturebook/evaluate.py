@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--no-card", action="store_true", help="print only")
     args = parser.parse_args()
     pipeline = StableDiffusionPipeline.from_pretrained(args.model, dtype=torch.float32)
-    judge = load_judge(args.work_dir)
+    judge = load_judge()
     settings = args.steps, args.guidance
     held_out = held_out_scenes(args.prompts)
     pictures, results = mark(pipeline, judge, held_out, *settings)
@@ -77,7 +77,7 @@ def main() -> None:
         "pairs": shares(mark(pipeline, judge, pairs, *settings)[1]),
         "failures": failures(held_out, results).most_common(8),
         "psnr": reconstruction(pipeline.vae, args.work_dir),
-        "judge": accuracy(judge, args.work_dir),
+        "judge": accuracy(judge),
         "seconds": seconds_of_one(pipeline, *settings),
     }
     print(json.dumps(figures, indent=1))

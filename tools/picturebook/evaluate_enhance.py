@@ -130,7 +130,7 @@ def main() -> None:
     scenes, added = [scene for scene, _ in tellings], [parts for _, parts in tellings]
     before, after = filled(shorts, added)
     pipeline = StableDiffusionPipeline.from_pretrained(args.model, dtype=torch.float32)
-    judge = load_judge(args.work_dir)
+    judge = load_judge()
     settings = args.steps, args.guidance
     named = [short.named for short in shorts]
     plain_scenes = [short.scene for short in shorts]
