@@ -31,6 +31,8 @@ class RunInfo:
     versions: tuple[tuple[str, str], ...]  # ("torch", "2.13.0"), ...
     shared: bool  # True: its steps ran in a batch with other requests' rows
     notes: tuple[str, ...] = ()  # fall-backs taken, e.g. "decoded in tiles"
+    noise_scheduler: str = ""  # diffusers' class and its settings, as JSON; "" where not known
+    attention: str = ""  # how the denoiser computes attention: diffusers' processor class
 
 
 @dataclass(frozen=True)
