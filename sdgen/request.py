@@ -1,9 +1,11 @@
 """What is asked: one frozen value, checked once for every door (page, command line, API)."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sdgen.errors import InvalidRequest
 
@@ -72,6 +74,14 @@ class GenerateRequest(BaseModel):
     exact: bool = False
     adapters: Annotated[tuple[AdapterUse, ...], Field(max_length=ADAPTERS_MAX)] = ()
 
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _uses(cls, given: object) -> object:
+        """Lists and mappings, as JSON has them, become uses."""
+        if not isinstance(given, list | tuple):
+            raise ValueError('must be a list like [{"name": "minnal-murali", "scale": 0.8}]')
+        return tuple(_use(entry) for entry in given)
+
     @field_validator("adapters")
     @classmethod
     def _each_once(cls, adapters: tuple[AdapterUse, ...]) -> tuple[AdapterUse, ...]:
@@ -119,41 +129,75 @@ def random_seed() -> int:
     return secrets.randbelow(2**31)
 
 
+def _use(given: object) -> object:
+    """One adapter of a list. Raises pydantic's custom error with a whole sentence."""
+    if not isinstance(given, Mapping):
+        return given  # an AdapterUse, or something that pydantic refuses
+    try:
+        return AdapterUse.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        label = _ADAPTER_LABELS.get(field, f"Adapter {field}")
+        raise PydanticCustomError(
+            "adapter", "{sentence}", {"sentence": f"{label} {_complaint(first)}."}
+        ) from error
+
+
+_ADAPTER_LABELS = {
+    "name": "Adapter name",
+    "scale": "Adapter strength",
+    "text_scale": "Adapter strength in the text encoder",
+}
+
+
 def _sentence(error: ValidationError) -> InvalidRequest:
     """The first of pydantic's complaints as one sentence of ours."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "request"
+    place = first["loc"]
+    field = ".".join(str(part) for part in place) or "request"
+    if first["type"] == "adapter":
+        return InvalidRequest("adapters", str(first["ctx"]["sentence"]))
+    if place[:1] == ("adapters",) and len(place) > 1:
+        return InvalidRequest("adapters", "Each adapter must be an object with a name.")
     label = "Number of images" if field == "num_images" else field.replace("_", " ").capitalize()
-    context = first.get("ctx", {})
-    match first["type"]:
-        case "greater_than_equal":
-            text = f"must be at least {context['ge']:.10g}"
-        case "less_than_equal":
-            text = f"must be at most {context['le']:.10g}"
-        case "multiple_of":
-            text = f"must be a multiple of {context['multiple_of']}"
-        case "string_too_long":
-            text = f"is too long: at most {context['max_length']:,} characters"
-        case "string_too_short":
-            text = "is empty"
-        case "literal_error":
-            text = f"must be one of {context['expected']}"
-        case "finite_number":
-            text = "must be a finite number"
-        case "missing":
-            text = "is missing"
-        case "extra_forbidden":
-            text = "is not a field of a request"
-        case "int_type" | "int_from_float":
-            text = "must be a whole number"
-        case "float_type":
-            text = "must be a number"
-        case "bool_type":
-            text = "must be true or false"
-        case "string_type" | "string_unicode":
-            text = "must be text"
-        case _:
-            text = str(context.get("error", first["msg"]))
+    text = _complaint(first)
     if field == "request":
         return InvalidRequest(field, f"{text[:1].upper()}{text[1:]}.")
     return InvalidRequest(field, f"{label} {text}.")
+
+
+def _complaint(first: ErrorDetails) -> str:
+    """What is wrong with a field, in words that follow its name."""
+    context = first.get("ctx", {})
+    match first["type"]:
+        case "greater_than_equal":
+            return f"must be at least {context['ge']:.10g}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:.10g}"
+        case "multiple_of":
+            return f"must be a multiple of {context['multiple_of']}"
+        case "string_too_long":
+            return f"is too long: at most {context['max_length']:,} characters"
+        case "string_too_short":
+            return "is empty"
+        case "too_long":
+            return f"must be at most {context['max_length']}"
+        case "literal_error":
+            return f"must be one of {context['expected']}"
+        case "finite_number":
+            return "must be a finite number"
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not a field of a request"
+        case "int_type" | "int_from_float":
+            return "must be a whole number"
+        case "float_type":
+            return "must be a number"
+        case "bool_type":
+            return "must be true or false"
+        case "string_type" | "string_unicode":
+            return "must be text"
+        case _:
+            return str(context.get("error", first["msg"]))
