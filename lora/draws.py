@@ -10,9 +10,11 @@ all processes and accumulated parts.
 
 import hashlib
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+
+Size = tuple[int, int]  # width, height of a bucket, pixels
 
 
 def generator(seed: int, *place: object) -> torch.Generator:
@@ -22,7 +24,7 @@ def generator(seed: int, *place: object) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(number)
 
 
-def epoch_order(seed: int, epoch: int, buckets: Mapping[Hashable, Sequence[int]]) -> list[int]:
+def epoch_order(seed: int, epoch: int, buckets: Mapping[Size, Sequence[int]]) -> list[int]:
     """The order of the photos in one round through all of them, each once.
 
     buckets: size -> indices of its photos. Photos of one size are neighbours, so that a batch
@@ -39,7 +41,7 @@ def epoch_order(seed: int, epoch: int, buckets: Mapping[Hashable, Sequence[int]]
 
 
 def photos_of_step(
-    seed: int, step: int, batch: int, buckets: Mapping[Hashable, Sequence[int]]
+    seed: int, step: int, batch: int, buckets: Mapping[Size, Sequence[int]]
 ) -> list[int]:
     """The photos of a step's whole batch, by index; rounds follow each other without a gap."""
     count = sum(len(members) for members in buckets.values())
