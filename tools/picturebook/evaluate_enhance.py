@@ -113,7 +113,6 @@ def judged(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work-dir", type=Path, default=Path("build/picturebook"))
     parser.add_argument("--model", type=Path, default=ASSETS)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--steps", type=int, default=STEPS)

@@ -7,7 +7,7 @@ learn, so that it can say whether an adapter draws him.
 
 import argparse
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -97,7 +97,7 @@ def shrink(pictures: np.ndarray) -> Tensor:
 def verdicts(judge: Judge, pictures: Tensor, scenes: list[Scene]) -> list[Verdict]:
     """One verdict a picture. The subjects are right if exactly the scene's are the likeliest."""
     judge.eval()
-    scores = judge(pictures)
+    scores = judge(pictures.float())
     results = []
     for i, scene in enumerate(scenes):
         wanted = [SEEN.index(f.kind) for f in scene.figures]
@@ -132,7 +132,7 @@ def _coloured(scene: Scene) -> list[Figure]:
 def shows(judge: Judge, pictures: Tensor, kind: str = MINNAL_MURALI) -> list[bool]:
     """Whether each picture shows him, her or it at all, whoever else is there."""
     judge.eval()
-    return (judge(pictures)["present"][:, SEEN.index(kind)] > 0).tolist()
+    return (judge(pictures.float())["present"][:, SEEN.index(kind)] > 0).tolist()
 
 
 def loss_of(scores: dict[str, Tensor], scenes: list[Scene]) -> Tensor:
@@ -189,9 +189,12 @@ def lesson(rng: random.Random) -> Scene:
     return his_scene(rng) if rng.random() < HIS_SHARE else sample_any_scene(rng)
 
 
-def drawn(scenes: Iterable[Scene]) -> Tensor:
-    """The scenes' drawings as the judge sees them, [n, 3, 64, 64]."""
-    return torch.cat([shrink(np.asarray(draw(scene)[0])[None]) for scene in scenes])
+def drawn(scenes: Sequence[Scene]) -> Tensor:
+    """The scenes' drawings as the judge sees them, [n, 3, 64, 64], float16 to save memory."""
+    pictures = torch.empty(len(scenes), 3, SIDE, SIDE, dtype=torch.float16)
+    for i, scene in enumerate(scenes):
+        pictures[i] = shrink(np.asarray(draw(scene)[0])[None])[0]
+    return pictures
 
 
 def accuracy(judge: Judge, count: int = TESTED) -> dict[str, float]:
@@ -233,7 +236,7 @@ def teach(judge: Judge, pictures: Tensor, scenes: Sequence[Scene], passes: int, 
             for group in (g for optimizer in optimizers for g in optimizer.param_groups):
                 group["lr"] = learning_rate(step, steps, 2e-3)
             rows = order[start : start + batch]
-            seen = pictures[rows] + 0.05 * torch.randn(len(rows), 3, SIDE, SIDE)
+            seen = pictures[rows].float() + 0.05 * torch.randn(len(rows), 3, SIDE, SIDE)
             with torch.autocast("cpu", torch.bfloat16):
                 scores = judge(seen)
             scores = {part: score.float() for part, score in scores.items()}
@@ -249,7 +252,7 @@ def teach(judge: Judge, pictures: Tensor, scenes: Sequence[Scene], passes: int, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=TAUGHT)
-    parser.add_argument("--passes", type=int, default=8)
+    parser.add_argument("--passes", type=int, default=6)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--test", action="store_true", help="only measure the one that is there")
     args = parser.parse_args()
