@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lora.config import TrainingRecipe, default_runs_folder
 from lora.jobs import views
-from lora.jobs.traces import forget_exit, is_kept, read_process
+from lora.jobs.traces import forget_exit, is_kept
 from lora.jobs.views import RunView
 from lora.runs import Command, RunFolder, list_runs, new_run_folder, write_whole
 from sdgen.errors import SdgenError, ShuttingDown
@@ -27,6 +27,7 @@ from sdgen.errors import SdgenError, ShuttingDown
 log = logging.getLogger(__name__)
 
 TRAIN = (sys.executable, "-m", "lora", "_run")  # and the run's folder
+CHOOSE = (sys.executable, "-m", "lora.jobs.choice")  # and step, strength, the run's folder
 KEEPER = (sys.executable, "-m", "lora.jobs.keeper")
 TICK_SECONDS = 0.1
 CALM_SECONDS = 1.0  # without drawing, until a training goes on
@@ -51,11 +52,12 @@ class Trainings:
         command: Sequence[str] = TRAIN,
     ) -> None:
         """drawing: whether the engine has work. command: what trains, without the run's folder."""
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._drawing = drawing
         self._command = tuple(command)
         self._changed = threading.Condition()
         self._queue: deque[str] = deque()  # guarded by _changed, like all that follows
+        self._choices: dict[str, tuple[str, ...]] = {}  # of queued runs that are trained already
         self._current: tuple[str, subprocess.Popen[bytes]] | None = None
         self._stopping: set[str] = set()
         self._paused = False
@@ -66,7 +68,7 @@ class Trainings:
 
     def runs(self) -> list[RunView]:
         """All runs of the data folder, newest first."""
-        return [self._view(folder) for folder in list_runs(self._data_dir)]
+        return [self._view(folder) for folder in list_runs(self.data_dir)]
 
     def find(self, run_id: str) -> RunView:
         """One run. Raises TrainingRefused where there is none of that name."""
@@ -86,18 +88,18 @@ class Trainings:
 
     def draft(self, name: str = "photos") -> RunFolder:
         """An empty folder for photos that are looked at first; `start` makes a run of it."""
-        for path in default_runs_folder(self._data_dir).glob("*/"):
+        for path in default_runs_folder(self.data_dir).glob("*/"):
             with contextlib.suppress(OSError):
                 old = time.time() - path.stat().st_mtime > DRAFT_SECONDS
                 if old and not (path / "recipe.json").exists():
                     shutil.rmtree(path, ignore_errors=True)
-        return new_run_folder(self._data_dir, name)
+        return new_run_folder(self.data_dir, name)
 
     def start(self, recipe: TrainingRecipe, folder: RunFolder | None = None) -> str:
         """Queue a new run; its name. folder: from `draft`, by default a new one."""
-        folder = folder or new_run_folder(self._data_dir, recipe.name)
-        write_whole(folder.recipe, recipe.model_dump_json(indent=1).encode())
-        self._enqueue(folder)
+        folder = folder or new_run_folder(self.data_dir, recipe.name)
+        write_whole(folder.recipe, recipe.to_json().encode())
+        self._train(folder)
         return folder.name
 
     def resume(self, run_id: str) -> None:
@@ -108,7 +110,19 @@ class Trainings:
         view = self.find(run_id)
         if view.state not in views.CAN_GO_ON:
             raise TrainingRefused("This training runs, waits or is done; there is nothing to add.")
-        self._enqueue(view.folder)
+        self._train(view.folder)
+
+    def choose(self, run_id: str, step: int, strength: float) -> None:
+        """Make the finished adapter from that checkpoint instead, once nothing else runs.
+
+        Raises TrainingRefused for a run that is not done, or has no such checkpoint.
+        """
+        view = self.find(run_id)
+        if view.state != "done":
+            raise TrainingRefused("Another checkpoint can be chosen once the training is done.")
+        if step not in view.folder.saved_steps():
+            raise TrainingRefused(f"There is no checkpoint of step {step}.")
+        self._enqueue(view.folder, (*CHOOSE, str(step), f"{strength:g}"))
 
     def send(self, run_id: str, command: Command) -> None:
         """Ask a running training for samples or a checkpoint after its step."""
@@ -123,7 +137,8 @@ class Trainings:
         with self._changed:
             if run_id in self._queue:
                 self._queue.remove(run_id)
-                view.status.changed(state="stopped").write(view.folder.status)
+                if self._choices.pop(run_id, None) is None:
+                    view.status.changed(state="stopped").write(view.folder.status)
                 return
             ours = self._current is not None and self._current[0] == run_id
             if ours:
@@ -167,7 +182,7 @@ class Trainings:
     # --- inside
 
     def _folder(self, run_id: str) -> RunFolder:
-        for folder in list_runs(self._data_dir):
+        for folder in list_runs(self.data_dir):
             if folder.name == run_id:
                 return folder
         raise TrainingRefused("There is no such training here; it may have been deleted.")
@@ -187,13 +202,21 @@ class Trainings:
         error = views.what_went_wrong(folder, state, status)
         return RunView(folder, recipe, state, status, error, paused=ours and paused)
 
-    def _enqueue(self, folder: RunFolder) -> None:
+    def _train(self, folder: RunFolder) -> None:
+        forget_exit(folder)
+        folder.read_status().changed(state="queued", error="", message="").write(folder.status)
+        folder.take("stop")
+        self._enqueue(folder)
+
+    def _enqueue(self, folder: RunFolder, choice: tuple[str, ...] = ()) -> None:
         with self._changed:
             if self._closed:
                 raise ShuttingDown
-            folder.read_status().changed(state="queued", error="", message="").write(folder.status)
-            folder.take("stop")
+            if folder.name in self._queue:
+                return
             self._queue.append(folder.name)
+            if choice:
+                self._choices[folder.name] = choice
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._work, name="sdgen-trainings", daemon=True
@@ -222,16 +245,17 @@ class Trainings:
                 self._changed.wait(TICK_SECONDS)
 
     def _begin(self, run_id: str) -> None:
-        folder = RunFolder(default_runs_folder(self._data_dir) / run_id)
+        folder = RunFolder(default_runs_folder(self.data_dir) / run_id)
+        command = self._choices.pop(run_id, self._command)
         try:
             forget_exit(folder)
             with folder.log.open("ab") as file:
                 process = subprocess.Popen(
-                    [*KEEPER, str(folder.path), *self._command, str(folder.path)],
+                    [*KEEPER, str(folder.path), *command, str(folder.path)],
                     stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    env=child_environment(os.environ, self._data_dir),
+                    env=child_environment(os.environ, self.data_dir),
                     start_new_session=True,
                 )
         except OSError as error:  # disk full, no memory for a process, the folder taken away
@@ -284,8 +308,3 @@ def child_environment(given: Mapping[str, str], data_dir: Path) -> dict[str, str
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     }
-
-
-def process_of(view: RunView) -> int | None:
-    """The number of the process that trains or trained it, for tests and for the operator."""
-    return read_process(view.folder)

@@ -48,17 +48,24 @@ class RunView:
 
 
 def exported(folder: RunFolder, status: Status) -> tuple[Path, ...]:
-    """The files that the training says it has written."""
-    return tuple(folder.path / name for name in status.files)
+    """The files that the training says it has written; what was taken away since is left out,
+    where it lay among the app's adapters."""
+    files = (folder.path / name for name in status.files)
+    return tuple(path for path in files if _is_inside(path, folder.path) or path.exists())
 
 
 def verified(folder: RunFolder, status: Status) -> bool:
-    """True when the training names files and each is a whole safetensors file with tensors."""
+    """True when the training names files in its folder, and all are whole safetensors files."""
     files = exported(folder, status)
     try:
-        return bool(files) and all(read_header(path) for path in files)
+        whole = all(read_header(path) for path in files)
     except (ModelUnavailable, OSError):
         return False
+    return whole and any(_is_inside(path, folder.path) for path in files)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.is_relative_to(folder)
 
 
 def shown_state(folder: RunFolder, status: Status, *, alive: bool, stopping: bool) -> Shown:

@@ -1,0 +1,163 @@
+"""The photos of a training that is being prepared: checked, captioned, frozen into its folder.
+
+A folder of photos without a recipe is no run yet. Captions that are typed lie in its captions.json
+by the photo's name, so they outlive another check and another start.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lora.config import InvalidRecipe, TrainingRecipe, default_runs_folder
+from lora.dataset import Dataset, load_dataset, write_dataset
+from lora.jobs import Trainings
+from lora.runs import RunFolder, write_json
+from lora.tab.form import Bases, TrainForm, effective
+from lora.tab.report import report_html
+from sdgen.errors import SdgenError
+from sdgen.studio import Studio
+
+CAPTION_CHARS = 2000
+
+
+class NoPhotos(SdgenError):
+    """There is nothing to check or to train on."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check has made. draft: the folder's name. report: HTML."""
+
+    draft: str
+    report: str
+    notice: str = ""
+
+
+class Photos:
+    """Drafts of the data folder."""
+
+    def __init__(self, trainings: Trainings, studio: Studio) -> None:
+        self._trainings = trainings
+        self._studio = studio
+
+    def check(
+        self,
+        files: list[str],
+        draft: str,
+        form: TrainForm,
+        bases: Bases,
+        on_photo: Callable[[int, int], None] | None = None,
+    ) -> Checked:
+        """Look at all photos, in the draft that is there or in a new one. files: uploaded ones.
+
+        Raises NoPhotos, PhotosRefused, InvalidRecipe, ModelUnavailable, StorageFailed.
+        """
+        from lora.dataset import check
+
+        if not files:
+            raise NoPhotos("Drop some photos first: 10 to 30 of them, or a zip.")
+        if not form.trigger.strip():
+            raise InvalidRecipe("trigger", "Choose a trigger word first: captions begin with it.")
+        before = self._folder(draft)
+        typed = _captions(before) if before else {}
+        folder = before if before and not before.recipe.exists() else self._trainings.draft()
+        write_json(folder.path / "captions.json", typed)
+        report = check(
+            [Path(file) for file in files],
+            folder.photos,
+            form.trigger,
+            form.class_word,
+            resolution=effective(form, bases.family(form.base), 1).resolution,
+            count_tokens=partial(self._count_tokens, form.base),
+            captions=typed,
+            on_photo=on_photo,
+        )
+        write_json(folder.path / "checked.json", _key(files, form, bases))
+        return Checked(folder.name, report_html(report))
+
+    def is_current(self, files: list[str], draft: str, form: TrainForm, bases: Bases) -> bool:
+        """True when these photos were checked with these words and no run was made of it yet."""
+        folder = self._folder(draft)
+        if folder is None or folder.recipe.exists():
+            return False
+        try:
+            found = json.loads((folder.path / "checked.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return bool(found == _key(files, form, bases))
+
+    def caption(self, draft: str, name: str, text: str) -> None:
+        """Keep a typed caption. Raises NoPhotos where the draft is gone."""
+        folder = self._folder(draft)
+        if folder is None:
+            raise NoPhotos("These photos are not here any more; drop them again.")
+        captions = dict(_captions(folder))
+        captions[name[:300]] = text[:CAPTION_CHARS]
+        write_json(folder.path / "captions.json", captions)
+
+    def count(self, draft: str) -> int:
+        """How many photos of a draft can be used; 0 before they were checked."""
+        folder = self._folder(draft)
+        try:
+            return len(load_dataset(folder.photos).examples) if folder else 0
+        except SdgenError:
+            return 0
+
+    def freeze(self, draft: str, recipe: TrainingRecipe) -> RunFolder:
+        """The draft's photos as they are trained on: with the typed captions, some held out.
+
+        Raises NoPhotos where none can be used, DatasetDamaged, StorageFailed.
+        """
+        from lora.dataset import split
+
+        folder = self._folder(draft)
+        dataset = load_dataset(folder.photos) if folder else Dataset(())
+        if folder is None or not dataset.examples:
+            raise NoPhotos("None of these photos can be used; the report says why.")
+        typed = _captions(folder)
+        captions = {
+            one.id: _with_trigger(typed[one.name], recipe)
+            for one in dataset.examples
+            if one.name in typed
+        }
+        whole = split(dataset.with_captions(captions), recipe.held_out, seed=recipe.seed)
+        write_dataset(whole, folder.photos)
+        return folder
+
+    def _folder(self, draft: str) -> RunFolder | None:
+        """The draft of that name; what a browser sends is no path."""
+        home = default_runs_folder(self._trainings.data_dir)
+        path = home / draft
+        return RunFolder(path) if draft and path.parent == home and path.is_dir() else None
+
+    def _count_tokens(self, base: str, caption: str) -> int | None:
+        try:
+            return self._studio.count_tokens(base, caption)
+        except SdgenError:  # a model that the studio knows under another name
+            return None
+
+
+def _with_trigger(text: str, recipe: TrainingRecipe) -> str:
+    from lora.dataset.captions import with_trigger
+
+    return with_trigger(text, recipe.trigger, recipe.class_word)
+
+
+def _captions(folder: RunFolder) -> Mapping[str, str]:
+    try:
+        raw = json.loads((folder.path / "captions.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in raw.items()} if isinstance(raw, dict) else {}
+
+
+def _key(files: list[str], form: TrainForm, bases: Bases) -> dict[str, object]:
+    """What a check depends on."""
+    return {
+        "files": sorted([Path(file).name, Path(file).stat().st_size] for file in files),
+        "trigger": form.trigger.strip(),
+        "class_word": form.class_word.strip(),
+        "resolution": effective(form, bases.family(form.base), 1).resolution,
+    }

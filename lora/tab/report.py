@@ -1,0 +1,75 @@
+"""The report on the photos as HTML: who is used, who is not and why, the crops, the captions."""
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from lora.dataset import Example
+from lora.dataset.report import Photo, PhotoReport
+from sdgen.ui.messages import escape
+
+SIDE = 192  # pixels of a thumbnail
+SHADE = 0.35  # brightness of what cropping cuts away
+
+
+def report_html(report: PhotoReport) -> str:
+    """All that was found, photo by photo; each used one with its crop and a box for its caption."""
+    said = "".join(f"<li>{escape(text)}</li>" for text in report.findings)
+    for photo in report.left_out:
+        said += f"<li><b>{escape(photo.name)}</b> is left out: {escape(photo.reason)}</li>"
+    for name, reason in report.ignored:
+        said += f"<li><b>{escape(name)}</b>: {escape(reason)}</li>"
+    cards = "".join(_card(number, photo) for number, photo in enumerate(report.used))
+    return (
+        '<section class="sd-report" aria-label="Report on the photos">'
+        f'<p role="status"><b>{escape(report.summary)}</b></p>'
+        f"{f'<ul>{said}</ul>' if said else ''}"
+        '<p class="sd-lead">Dark is what cropping cuts away. Say in each caption what is special '
+        "in that photo: place, light, pose, clothes.</p>"
+        f'<ul class="sd-photos">{cards}</ul></section>'
+    )
+
+
+def _card(number: int, photo: Photo) -> str:
+    example = photo.example
+    if example is None:
+        return ""
+    name = escape(photo.name)
+    levels = {finding.level for finding in photo.findings}
+    found = "; ".join(str(finding) for finding in photo.findings)
+    kind = "sd-found sd-warned" if "warning" in levels else "sd-found"
+    remark = f'<span class="{kind}">{escape(found)}</span>' if found else ""
+    return (
+        f'<li class="sd-photo"><img src="{crop_thumbnail(example)}" alt="{name}, as it is cropped">'
+        f'<div><label for="sd-caption-{number}" title="{name}">{name}</label>'
+        f'<textarea id="sd-caption-{number}" rows="2" maxlength="2000" data-caption="{name}">'
+        f"{escape(example.caption)}</textarea>{remark}</div></li>"
+    )
+
+
+def crop_thumbnail(example: Example) -> str:
+    """The photo in small, dark where it is cut away, as a data URI; "" where it cannot be read."""
+    try:
+        return _drawn(example.path, example.crop)
+    except OSError:
+        return ""
+
+
+def _drawn(path: Path, crop: tuple[int, int, int, int]) -> str:
+    with Image.open(path) as image:
+        width, height = image.size
+        small = image.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+    across, down = small.width / width, small.height / height
+    left, top, right, bottom = crop
+    box = (
+        round(left * across), round(top * down), round(right * across) - 1, round(bottom * down) - 1
+    )  # fmt: skip
+    mask = Image.new("L", small.size, round(255 * SHADE))
+    ImageDraw.Draw(mask).rectangle(box, fill=255)
+    shown = Image.composite(small, Image.new("RGB", small.size), mask)
+    buffer = io.BytesIO()
+    shown.save(buffer, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

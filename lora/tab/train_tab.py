@@ -1,0 +1,279 @@
+"""The Train tab: what happens when. Handlers take plain values and return updates."""
+
+import contextlib
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from lora.jobs import CAN_GO_ON, Curves, RunView, TrainingRefused, Trainings
+from lora.jobs.trainings import PAUSES
+from lora.runs import Command
+from lora.tab import progress
+from lora.tab.curves import curves
+from lora.tab.form import Bases, TrainForm, effective, recipe_of, usual
+from lora.tab.layout import Layout, lay_out
+from lora.tab.photos import Photos
+from sdgen.config import Settings
+from sdgen.errors import SdgenError
+from sdgen.studio import Studio
+from sdgen.ui.messages import alert, escape
+
+Update = Any  # what Gradio takes for a component: a value, gr.update(...) or gr.skip()
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+QUICK = {**PRIVATE, "queue": False}
+PLACEHOLDERS = ("steps", "batch_size", "learning_rate", "rank", "resolution", "prior_weight",
+                "min_snr_gamma", "caption_dropout")  # fmt: skip
+KEPT_CURVES = 20  # runs whose losses are kept in memory
+
+
+class TrainTab:
+    """Layout and wiring over the trainings of one data folder."""
+
+    def __init__(self, studio: Studio, settings: Settings, trainings: Trainings) -> None:
+        self.trainings = trainings
+        self._settings = settings
+        self._bases = Bases(studio, settings)
+        self._photos = Photos(trainings, studio)
+        self._curves: dict[str, Curves] = {}
+        self._lock = threading.Lock()  # guards _curves
+        self._parts = lay_out(self._bases.choices())
+        self._run_id = gr.State("")
+        self._draft = gr.State("")  # the folder of the photos that were checked
+        self._seen = gr.State(())  # digests of what this page shows already
+        self._wire(self._parts)
+
+    def _wire(self, parts: Layout) -> None:
+        form = list(parts.form)
+        shown = [
+            parts.head, parts.outcome, parts.curves, parts.samples, parts.runs, parts.stop,
+            parts.resume, parts.sample_now, parts.save_now, parts.delete, parts.delete_yes,
+            parts.timer,
+        ]  # fmt: skip
+        view = [self._run_id, self._seen, *shown]
+        checked = [parts.notice, parts.report, parts.effective, self._draft]
+        parts.check.click(self.check, [parts.photos, self._draft, *form], checked, **PRIVATE)
+        parts.report.caption(self.caption, self._draft, None, **QUICK)
+        parts.start.click(
+            self.start,
+            [parts.photos, self._draft, *form],
+            [*checked, *view],
+            **PRIVATE,
+        )
+        gr.on(
+            [one.change for one in form], self.show_effective, [self._draft, *form],
+            parts.effective, trigger_mode="always_last", **QUICK,
+        )  # fmt: skip
+        base = parts.field("base")
+        boxes = [parts.field(name) for name in PLACEHOLDERS]
+        base.change(self.show_usual, base, boxes, **QUICK)
+        chosen = [self._run_id]
+        for button, handler in (
+            (parts.stop, self.stop),
+            (parts.resume, self.resume),
+            (parts.sample_now, self.sample_now),
+            (parts.save_now, self.save_now),
+            (parts.delete_yes, self.delete),
+        ):
+            button.click(handler, chosen, [parts.notice, *view], **QUICK)
+        parts.delete.click(self.ask_delete, None, [parts.delete, parts.delete_yes], **QUICK)
+        parts.runs.open(self.open, None, view, **QUICK)
+        parts.timer.tick(self.look, [self._run_id, self._seen], view, **QUICK)
+        # No triggers: when a page opens.
+        gr.on(None, self.restore, None, [base, parts.effective, *view, *boxes], **QUICK)
+
+    # --- photos and settings
+
+    def check(self, files: list[str] | None, draft: str, *values: Any) -> list[Update]:
+        """The report on the photos, before anything is trained."""
+        form = TrainForm(*values)
+        try:
+            checked = self._photos.check(files or [], draft, form, self._bases)
+        except SdgenError as error:
+            return [alert(str(error)), gr.skip(), gr.skip(), gr.skip()]
+        said = self.show_effective(checked.draft, *values)
+        return ["", checked.report, said, checked.draft]
+
+    def caption(self, draft: str, event: gr.EventData) -> None:
+        """A caption that was typed, kept at once."""
+        data = event._data if isinstance(event._data, dict) else {}
+        name, text = data.get("name"), data.get("text")
+        if isinstance(name, str) and isinstance(text, str):
+            with contextlib.suppress(SdgenError):
+                self._photos.caption(draft, name, text)
+
+    def show_effective(self, draft: str, *values: Any) -> str:
+        """What would be trained, with all that the form leaves open."""
+        form = TrainForm(*values)
+        count = self._photos.count(draft)
+        try:
+            recipe = effective(form, self._bases.family(form.base), count or 20)
+        except SdgenError as error:
+            return f'<p class="sd-effective" role="status">{escape(error)}</p>' if form.base else ""
+        photos = recipe.steps * recipe.batch_size * recipe.accumulation
+        each = f"each photo about {photos / count:.0f} times" if count else "for about 20 photos"
+        facts = (
+            ("steps", recipe.steps),
+            ("photos a step", recipe.batch_size * recipe.accumulation),
+            ("pixels", f"{recipe.resolution} × {recipe.resolution}"),
+            ("rank = alpha", recipe.rank),
+            ("learning rate", f"{recipe.learning_rate:g}"),
+            ("optimizer", recipe.optimizer),
+            ("prior", f"{recipe.prior_weight:g}"),
+        )
+        listed = "".join(f"<span><b>{escape(b)}</b> {escape(a)}</span>" for a, b in facts)
+        return (
+            f'<p class="sd-effective">{listed}<span>{each}</span></p><p class="sd-lead">Three real '
+            "steps after Start measure how long it takes and how much memory; what was reached "
+            "is kept whenever you stop.</p>"
+        )
+
+    def show_usual(self, base: str) -> list[Update]:
+        """The usual settings of a base, as the boxes' placeholders."""
+        try:
+            shown = usual(self._bases.family(base))
+        except SdgenError:
+            return [gr.skip()] * len(PLACEHOLDERS)
+        return [gr.update(placeholder=shown[name]) for name in PLACEHOLDERS]
+
+    # --- runs
+
+    def start(self, files: list[str] | None, draft: str, *values: Any) -> list[Update]:
+        """Train on the checked photos; unchecked ones are checked first."""
+        form = TrainForm(*values)
+        try:
+            recipe = recipe_of(form, "photos")
+            report: Update = gr.skip()
+            if not self._photos.is_current(files or [], draft, form, self._bases):
+                checked = self._photos.check(files or [], draft, form, self._bases)
+                draft, report = checked.draft, checked.report
+            folder = self._photos.freeze(draft, recipe)
+            new_id = self.trainings.start(recipe.with_fields(photos=str(folder.photos)), folder)
+        except SdgenError as error:
+            return [alert(str(error)), *[gr.skip()] * 17]
+        return ["", report, gr.skip(), draft, *self._show(new_id, ())]
+
+    def stop(self, run_id: str) -> list[Update]:
+        """Stop after the running step."""
+        return self._after(run_id, lambda: self.trainings.stop(run_id))
+
+    def resume(self, run_id: str) -> list[Update]:
+        """Go on where it was."""
+        return self._after(run_id, lambda: self.trainings.resume(run_id))
+
+    def sample_now(self, run_id: str) -> list[Update]:
+        """Samples after the running step."""
+        return self._send(run_id, "sample-now")
+
+    def save_now(self, run_id: str) -> list[Update]:
+        """A checkpoint after the running step."""
+        return self._send(run_id, "save-now")
+
+    def ask_delete(self) -> list[Update]:
+        """Once more, before a run is removed."""
+        return [gr.update(visible=False), gr.update(visible=True)]
+
+    def delete(self, run_id: str) -> list[Update]:
+        """Remove a run; then the newest of the others is shown."""
+        said = self._after(run_id, lambda: self.trainings.delete(run_id))
+        newest = self.trainings.newest()
+        return said if said[0] else ["", *self._show(newest.id if newest else "", ())]
+
+    def open(self, event: gr.EventData) -> list[Update]:
+        """Another run, from the list."""
+        data = event._data if isinstance(event._data, dict) else {}
+        return self._show(str(data.get("name", "")), ())
+
+    def look(self, run_id: str, seen: tuple[str, ...]) -> list[Update]:
+        """What has changed since the page looked last."""
+        return self._show(run_id, seen)
+
+    def restore(self) -> list[Update]:
+        """A page that opens finds the run that is on, or the newest."""
+        choices = self._bases.choices()
+        base = choices[0][1] if choices else ""
+        picker = gr.update(choices=choices, value=base or None)
+        newest = self.trainings.newest()
+        said = self.show_effective("", *TrainForm(base=base))
+        shown = self._show(newest.id if newest else "", ())
+        return [picker, said, *shown, *self.show_usual(base)]
+
+    # --- inside
+
+    def _send(self, run_id: str, command: Command) -> list[Update]:
+        return self._after(run_id, lambda: self.trainings.send(run_id, command))
+
+    def _after(self, run_id: str, deed: Any) -> list[Update]:
+        """Do it, and show the run; a refusal is said."""
+        try:
+            deed()
+        except SdgenError as error:
+            return [alert(str(error)), *self._show(run_id, ())]
+        return ["", *self._show(run_id, ())]
+
+    def _show(self, run_id: str, seen: tuple[str, ...]) -> list[Update]:
+        """Updates for a run's view: its id, the digests, the HTML parts, the buttons, the timer."""
+        try:
+            view: RunView | None = self.trainings.find(run_id)
+        except TrainingRefused:
+            view = None
+        runs = self.trainings.runs()
+        html = [
+            progress.head(view, progress.SHARED if PAUSES else progress.ON_WINDOWS)
+            if view
+            else progress.NOTHING,
+            progress.outcome(view, self._adapter(view), self._url) if view else "",
+            self._drawn_curves(view) if view else "",
+            progress.samples(view) if view else "",
+            progress.run_list(runs, run_id),
+        ]
+        on = any(run.running or run.state == "queued" for run in runs)
+        active = view is not None and view.running
+        buttons = {
+            "stop": active or (view is not None and view.state == "queued"),
+            "resume": view is not None and view.state in CAN_GO_ON,
+            "sample_now": active and view is not None and view.state == "training",
+            "save_now": active and view is not None and view.state == "training",
+            "delete": view is not None and not active,
+        }
+        digests = tuple(
+            hashlib.sha256(repr(part).encode()).hexdigest()
+            for part in (*html, *buttons.values(), on)
+        )
+        old = seen if len(seen) == len(digests) else ("",) * len(digests)
+        fresh = [new != before for new, before in zip(digests, old, strict=True)]
+        updates: list[Update] = [
+            part if new else gr.skip() for part, new in zip(html, fresh, strict=False)
+        ]
+        updates += [
+            gr.update(visible=visible) if new else gr.skip()
+            for visible, new in zip(buttons.values(), fresh[len(html) :], strict=False)
+        ]
+        updates.append(gr.update(visible=False) if not seen or active else gr.skip())
+        updates.append(gr.Timer(active=on) if fresh[-1] else gr.skip())
+        if not any(fresh):
+            return [gr.skip()] * (2 + len(updates))
+        return [view.id if view else "", digests, *updates]
+
+    def _drawn_curves(self, view: RunView) -> str:
+        with self._lock:
+            found = self._curves.get(view.id)
+            if found is None:
+                while len(self._curves) >= KEPT_CURVES:
+                    self._curves.pop(next(iter(self._curves)))
+                found = self._curves[view.id] = Curves(view.folder.metrics)
+            found.read()
+            return curves(found.loss, found.held_out, view.status.best_step)
+
+    def _adapter(self, view: RunView) -> str:
+        """The name in Generate of what the run has made; "" once that was removed."""
+        home = self._settings.data_dir / "adapters"
+        return next((path.stem for path in view.files if path.parent == home), "")
+
+    def _url(self, path: Path) -> str:
+        """A file's copy in Gradio's cache, so no folder of ours is open to the web."""
+        served = self._parts.head.move_resource_to_block_cache(path)
+        return f"gradio_api/file={quote(str(served))}"
