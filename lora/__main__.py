@@ -40,6 +40,8 @@ app = typer.Typer(
 errors = Console(stderr=True, highlight=False)
 RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a JSON file.", exists=True)]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", exists=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="The end as one JSON object.")]
+Export = Annotated[bool, typer.Option(help="Choose a checkpoint at the end and write its files.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where runs and adapters are kept.")]
 
 
@@ -56,7 +58,8 @@ def train(
     data_dir: DataDir = None,
     folder: Annotated[Path | None, typer.Option(help="Of the run; default: a new one.")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The end as one JSON object.")] = False,
+    export: Export = True,
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe to its end: prepare, train, choose the best checkpoint, export, verify.
 
@@ -70,7 +73,7 @@ def train(
         run = RunFolder(folder) if folder else new_run_folder(settings.data_dir, wanted.name)
         write_whole(run.recipe, wanted.to_json().encode())
         errors.print(f"The run's folder: {run.path}")
-        _train(run, as_json, data_dir)
+        _train(run, as_json, data_dir, export)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -78,11 +81,12 @@ def resume(
     folder: RunPath,
     data_dir: DataDir = None,
     steps: Annotated[int | None, typer.Option(help="Train to so many in all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The end as one JSON object.")] = False,
+    export: Export = True,
+    as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped or killed, exactly as if it had not been."""
     with _sentences():
-        _train(RunFolder(folder), as_json, data_dir, steps)
+        _train(RunFolder(folder), as_json, data_dir, export, steps)
 
 
 @app.command("_run", hidden=True)
@@ -94,11 +98,14 @@ def run_folder(folder: RunPath) -> None:
         to_the_end(RunFolder(folder))
 
 
-def _train(run: RunFolder, as_json: bool, data_dir: Path | None, steps: int | None = None) -> None:
+def _train(
+    run: RunFolder, as_json: bool, data_dir: Path | None, export: bool, steps: int | None = None
+) -> None:
     """Train in this process, with progress on stderr; the end on stdout."""
     from lora.train import resume as go_on
 
-    done = go_on(run, steps, _reporter(), read_settings(data_dir=data_dir))
+    settings = read_settings(data_dir=data_dir)
+    done = go_on(run, steps, _reporter(), settings, export=export)
     status = done.status
     if as_json:
         print(json.dumps({"folder": str(run.path), **status.model_dump()}))  # noqa: T201

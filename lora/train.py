@@ -76,14 +76,19 @@ def prepare(recipe: TrainingRecipe, run: RunFolder, base: Base | None = None) ->
 
 
 def train(
-    run: RunFolder, on_step: OnStep | None = None, settings: Settings | None = None
+    run: RunFolder,
+    on_step: OnStep | None = None,
+    settings: Settings | None = None,
+    *,
+    export: bool = True,
 ) -> TrainedRun:
     """Train the run's recipe to its end, from the last checkpoint where there is one.
 
-    on_step: called after every step. Raises TrainingFailed, InvalidRecipe and what loading raises;
+    on_step: called after every step. export: choose the best checkpoint and write its files at the
+    end; False ends with the last checkpoint. Raises TrainingFailed, InvalidRecipe and what loading raises;
     the run's status then says the same.
     """
-    course = _Course(run, on_step, settings or read_settings())
+    course = _Course(run, on_step, settings or read_settings(), export)
     try:
         with course.stop_on_signals():
             return course.run()
@@ -100,18 +105,23 @@ def resume(
     steps: int | None = None,
     on_step: OnStep | None = None,
     settings: Settings | None = None,
+    *,
+    export: bool = True,
 ) -> TrainedRun:
     """Go on from the last whole checkpoint. steps: train to so many in all instead."""
     if steps is not None:
         recipe = run.read_recipe().with_fields(steps=steps)
         write_whole(run.recipe, recipe.to_json().encode())
-    return train(run, on_step, settings)
+    return train(run, on_step, settings, export=export)
 
 
 class _Course:
     """One process's way through a run."""
 
-    def __init__(self, run: RunFolder, on_step: OnStep | None, settings: Settings) -> None:
+    def __init__(
+        self, run: RunFolder, on_step: OnStep | None, settings: Settings, export: bool
+    ) -> None:
+        self._export = export
         self._run = run
         self._on_step = on_step
         self._settings = settings
@@ -147,6 +157,9 @@ class _Course:
         if step < recipe.steps:
             self.tell(state="stopped", step=step, message="Stopped; the checkpoint is kept.")
             return TrainedRun(self._run, "stopped", step, self._status)
+        if not self._export:
+            self.tell(state="done", step=step, message="Trained; nothing was exported.")
+            return TrainedRun(self._run, "done", step, self._status)
         return self._finish(base, step)
 
     def _steps(
