@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from lora.dataset.buckets import Box, Size
-from lora.dataset.errors import DatasetDamaged
+from lora.dataset.errors import DatasetDamaged, PhotosRefused
 from lora.runs import write_whole
 from sdgen.errors import StorageFailed
 
 METADATA = "metadata.jsonl"
 HELD_OUT = "held_out"
 LONGEST_CAPTION = 2000  # characters; far more than any text encoder reads
+_JOINERS = "\u200c\u200d"  # do not print, but spell words in many scripts
 _NAME_DIGITS = 24  # of the content's hash, in a file's name
 _OURS = re.compile(rf"[0-9a-f]{{{_NAME_DIGITS}}}\.(png|txt)")
 
@@ -86,8 +87,10 @@ def caption_hash(caption: str) -> str:
 def one_line(text: str) -> str:
     """A caption as it is stored: one line, composed characters, nothing that does not print."""
     text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair
-    words = unicodedata.normalize("NFC", text).split()
-    line = "".join(char for char in " ".join(words) if char.isprintable())
+    kept = "".join(
+        char for char in text if char.isprintable() or char.isspace() or char in _JOINERS
+    )
+    line = " ".join(unicodedata.normalize("NFC", kept).split())
     return line[:LONGEST_CAPTION].strip()
 
 
@@ -100,8 +103,11 @@ def write_dataset(dataset: Dataset, folder: Path) -> Dataset:
     """Write photos and captions into `folder` (made if need be); the dataset as it lies there.
 
     What an earlier dataset left in the folder is replaced; files that are not ours stay. Raises
-    DatasetDamaged when a photo is gone, StorageFailed when the folder cannot be written.
+    PhotosRefused when there is nothing to train on, DatasetDamaged when a photo is gone,
+    StorageFailed when the folder cannot be written.
     """
+    if not dataset.examples:
+        raise PhotosRefused("None of the photos can be used, so there is nothing to train on.")
     try:
         (folder / METADATA).unlink(missing_ok=True)
         held_out = _write_examples(dataset.held_out, folder / HELD_OUT)
