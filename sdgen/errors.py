@@ -6,6 +6,8 @@
       QueueFull            too many are waiting; says how many
       ModelUnavailable     a base model cannot be had or used
         DownloadNeeded     it could be had, after a download that nobody has agreed to yet
+      AdapterUnavailable   a LoRA adapter cannot be had
+        AdapterRefused     it is there and cannot be used: damaged, unsafe, for another model
       GenerationFailed     a picture could not be made
         OutOfMemory        not even alone and with the picture decoded in tiles
         BrokenNumbers      NaN or infinity in latents or picture
@@ -59,6 +61,14 @@ class DownloadNeeded(ModelUnavailable):
         )
         self.model = model
         self.download_bytes = download_bytes
+
+
+class AdapterUnavailable(SdgenError):
+    """A LoRA adapter cannot be had: no such name, or it could not be fetched."""
+
+
+class AdapterRefused(AdapterUnavailable):
+    """A LoRA adapter cannot be used, with the reason: not safetensors, damaged, does not fit."""
 
 
 def _size(count: int) -> str:

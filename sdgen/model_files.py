@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdgen.errors import DownloadNeeded, ModelUnavailable
+from sdgen.errors import DownloadNeeded, ModelUnavailable, SdgenError
 from sdgen.model_formats import (
     CheckpointKind,
     ModelIndex,
@@ -195,7 +195,7 @@ def download(
     if is_local(spec, hub_cache):
         return local_folder(spec, hub_cache)
     wanted = _wanted(spec, hub_cache, endpoint)
-    with _hub_errors(wanted.source):
+    with hub_errors(wanted.source):
         from huggingface_hub import constants, snapshot_download
 
         cache = hub_cache or Path(constants.HF_HUB_CACHE)
@@ -206,7 +206,7 @@ def download(
             cache_dir=cache,
             endpoint=endpoint,
             allow_patterns=[glob.escape(name) for name in wanted.names],
-            tqdm_class=_progress_class(on_progress, wanted.missing_bytes),
+            tqdm_class=progress_class(on_progress, wanted.missing_bytes),
         )
     if on_progress is not None:
         on_progress(wanted.missing_bytes, wanted.missing_bytes)
@@ -227,7 +227,7 @@ def _wanted(spec: ModelSpec, hub_cache: Path | None, endpoint: str | None) -> _W
             source, settings_only = _SETTINGS[checkpoint_kind(path)], True
         case FolderSource():
             raise ModelUnavailable(f"The model '{spec.title}' is a folder; it has no download.")
-    with _hub_errors(source):
+    with hub_errors(source):
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=endpoint)
@@ -308,8 +308,8 @@ def _check_space(cache: Path, wanted: _Wanted) -> None:
         )
 
 
-def _progress_class(on_progress: OnProgress | None, total: int) -> Any:
-    """A silent progress bar for huggingface_hub that passes the bytes on."""
+def progress_class(on_progress: OnProgress | None, total: int) -> Any:
+    """A silent progress bar for huggingface_hub that passes the bytes of a snapshot on."""
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     class Bytes(tqdm):
@@ -330,14 +330,14 @@ def _progress_class(on_progress: OnProgress | None, total: int) -> Any:
 
 
 @contextmanager
-def _hub_errors(source: HubSource) -> Iterator[None]:
-    """Turns what the Hub, the network and the disk say into one sentence each."""
+def hub_errors(source: HubSource, kind: type[SdgenError] = ModelUnavailable) -> Iterator[None]:
+    """Turns what the Hub, the network and the disk say into one sentence each, raised as `kind`."""
     import httpx2
 
     try:
         yield
     except (OSError, httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailable(_hub_sentence(source, error)) from error
+        raise kind(_hub_sentence(source, error)) from error
 
 
 def _hub_sentence(source: HubSource, error: BaseException) -> str:

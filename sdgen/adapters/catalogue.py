@@ -1,0 +1,211 @@
+"""The adapters that can be chosen by name: bundled, in the data folder, or added by path.
+
+    data/adapters/<name>.safetensors   with <name>.json beside it: title and source
+
+A file there is whole or not there at all (see sdgen.adapters.store).
+"""
+
+import difflib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdgen.adapters.bundled import BUNDLED, ByFamily
+from sdgen.adapters.doctor import inspect
+from sdgen.adapters.hub import HubId, OnProgress, download_size, fetch, is_hub_id, parse_hub_id
+from sdgen.adapters.report import AdapterReport, Verdict
+from sdgen.adapters.store import adapters_folder, keep_file, remove_file, slug
+from sdgen.adapters.verdict import verdict
+from sdgen.errors import AdapterRefused, AdapterUnavailable
+from sdgen.models import ASSETS, ModelSpec
+
+BUNDLED_FOLDER = ASSETS / "adapters"
+Broken = list[tuple[str, str]]  # name, why as a sentence
+Stamp = tuple[int, int]  # time of change in nanoseconds, size in bytes
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A file as it was when the doctor saw it."""
+
+    stamp: Stamp
+    report: AdapterReport | None
+    problem: str = ""
+
+
+class Catalogue:
+    """All adapters by their public names. Several threads may use it at once."""
+
+    def __init__(
+        self, data_dir: Path, hub_cache: Path | None = None, endpoint: str | None = None
+    ) -> None:
+        """hub_cache, endpoint: as in sdgen.model_files; None: huggingface_hub's own."""
+        self._folder = adapters_folder(data_dir)
+        self._hub_cache = hub_cache
+        self._endpoint = endpoint
+        self._added: dict[str, Path] = {}  # name -> a file that is used where it lies
+        self._known: dict[Path, _Known] = {}
+        self._lock = threading.Lock()
+
+    # --- what there is ----------------------------------------------------------------------
+
+    def list(self) -> list[AdapterReport]:
+        """All adapters that can be used, by name; files that cannot are in `broken`."""
+        found = [self._examine(name, path) for name, path in self._files().items()]
+        return [known.report for known in found if known.report is not None]
+
+    def broken(self) -> Broken:
+        """The files that are no usable adapters: (name, why as a sentence)."""
+        found = [(name, self._examine(name, path)) for name, path in self._files().items()]
+        return [(name, known.problem) for name, known in found if known.report is None]
+
+    def find(self, name: str) -> AdapterReport:
+        """The adapter of that name, or of that Hub id where it was fetched before.
+
+        Raises AdapterUnavailable with the nearest names, AdapterRefused when its file is broken.
+        """
+        files = self._files()
+        if name in files:
+            known = self._examine(name, files[name])
+            if known.report is None:
+                raise AdapterRefused(f"The LoRA '{name}' cannot be used. {known.problem}")
+            return known.report
+        if is_hub_id(name):
+            return self._fetched(parse_hub_id(name))
+        for choice in BUNDLED:
+            if choice.name == name:
+                raise AdapterUnavailable(choice.not_here)
+        raise AdapterUnavailable(self._unknown(name, files))
+
+    def verdict(self, name: str, spec: ModelSpec) -> Verdict:
+        """What an adapter will do to a model. Raises AdapterUnavailable, ModelUnavailable."""
+        return verdict(self.find(name), spec, self._hub_cache)
+
+    def _unknown(self, name: str, files: dict[str, Path]) -> str:
+        known = sorted(files)
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in known], 3, 0.5)
+        near = [n for n in known if n.lower() in near]
+        shown = name[:80]
+        if near:
+            return f"There is no LoRA '{shown}'. Did you mean {', '.join(near)}?"
+        if known:
+            return f"There is no LoRA '{shown}'. There are: {', '.join(known[:12])}."
+        return f"There is no LoRA '{shown}'; none is here yet."
+
+    def _files(self) -> dict[str, Path]:
+        """Name -> file, bundled first, then the data folder, then what was added by path."""
+        with self._lock:
+            added = dict(self._added)
+        found: dict[str, Path] = {}
+        for folder in (BUNDLED_FOLDER, self._folder):
+            try:
+                files = sorted(folder.glob("[!.]*.safetensors"))
+            except OSError:
+                continue
+            for path in files:
+                found.setdefault(path.stem, path)
+        for name, path in added.items():
+            found.setdefault(name, path)
+        return found
+
+    def _examine(self, name: str, path: Path) -> _Known:
+        """The doctor's word on a file, remembered until the file changes."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            return _Known((0, 0), None, f"The file cannot be read: {error.strerror}.")
+        stamp = (status.st_mtime_ns, status.st_size)
+        with self._lock:
+            known = self._known.get(path)
+        if known is not None and known.stamp == stamp:
+            return known
+        source = "bundled" if path.parent == BUNDLED_FOLDER else ""
+        try:
+            known = _Known(stamp, inspect(path, name=name, source=source))
+        except AdapterRefused as error:
+            known = _Known(stamp, None, str(error))
+        with self._lock:
+            self._known[path] = known
+        return known
+
+    # --- adding and removing ----------------------------------------------------------------
+
+    def add_upload(self, path: Path, original_name: str) -> AdapterReport:
+        """Keep a copy of an uploaded file under a name made of its content.
+
+        Raises AdapterRefused when the doctor refuses it, StorageFailed when the disk does.
+        """
+        return self._kept(path, original_name, "upload")
+
+    def add_path(self, path: Path) -> AdapterReport:
+        """Use a file of this machine where it lies, for as long as this program runs.
+
+        Raises AdapterRefused.
+        """
+        path = path.expanduser().absolute()
+        report = inspect(path)
+        name = slug(path.stem)
+        with self._lock:
+            taken = self._added.get(name, path) != path
+        if taken or self._files().get(name, path) != path:
+            name = report.sha256[:12]
+        with self._lock:
+            self._added[name] = path
+        return self.find(name)
+
+    def remove(self, name: str) -> None:
+        """Delete an adapter of the data folder; one that was added by path is only forgotten.
+
+        Raises AdapterUnavailable: no such name, or a bundled one; StorageFailed.
+        """
+        files = self._files()
+        with self._lock:
+            if self._added.pop(name, None) is not None:
+                return
+        if name not in files:
+            raise AdapterUnavailable(self._unknown(name, files))
+        if files[name].parent != self._folder:
+            raise AdapterUnavailable(f"The LoRA '{name}' comes with sdgen and stays.")
+        remove_file(files[name])
+
+    # --- from the Hub -----------------------------------------------------------------------
+
+    def download_size(self, hub_id: str) -> int:
+        """Bytes that `fetch` would fetch; 0 when it is here. Asks the Hub.
+
+        Raises AdapterUnavailable with one sentence.
+        """
+        wanted = parse_hub_id(hub_id)
+        return 0 if self._here(wanted) else download_size(wanted, self._endpoint)
+
+    def fetch(self, hub_id: str, on_progress: OnProgress | None = None) -> AdapterReport:
+        """Fetch an adapter from the Hub into the data folder, after the user agreed.
+
+        on_progress: gets bytes so far and in all. Raises AdapterUnavailable, StorageFailed.
+        """
+        wanted = parse_hub_id(hub_id)
+        here = self._here(wanted)
+        if here is not None:
+            return here
+        with fetch(wanted, self._endpoint, on_progress) as got:
+            return self._kept(got.path, got.title, got.source)
+
+    def _here(self, wanted: HubId) -> AdapterReport | None:
+        return next((report for report in self.list() if wanted.matches(report.source)), None)
+
+    def _fetched(self, wanted: HubId) -> AdapterReport:
+        here = self._here(wanted)
+        if here is None:
+            raise AdapterUnavailable(
+                f"The LoRA '{wanted}' is not on this machine yet; it has to be fetched from the "
+                "Hub first. Nothing is downloaded before you say so."
+            )
+        return here
+
+    def choices(self, spec: ModelSpec) -> tuple[ByFamily, ...]:
+        """The bundled choices that a model could use after a download (see sdgen bundled)."""
+        return tuple(choice for choice in BUNDLED if choice.hub_id_for(spec))
+
+    def _kept(self, path: Path, title: str, source: str) -> AdapterReport:
+        report = inspect(path, title=title)
+        return self.find(keep_file(self._folder, report, source))

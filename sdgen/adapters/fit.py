@@ -1,0 +1,89 @@
+"""Whether what a file holds for a module fits the module's weight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sdgen.adapters.header import Header
+from sdgen.adapters.keys import Group, group_keys, kind_of
+from sdgen.adapters.modules import Modules
+from sdgen.adapters.names import Resolver
+from sdgen.adapters.report import Kind
+
+MIXED: tuple[Kind, ...] = ("lora", "locon")  # the kinds that sdgen.pipelines can mix
+
+KIND_TITLES: Mapping[Kind, str] = {
+    "lora": "LoRA",
+    "locon": "LoRA",
+    "dora": "DoRA",
+    "loha": "LoHa",
+    "lokr": "LoKr",
+    "oft": "OFT",
+    "other": "change of whole weights",
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What of a file applies to the modules of a model, in keys."""
+
+    applies: int
+    keys: int
+    left_out: tuple[tuple[str, str, int], ...]  # (name in the file, why, keys)
+
+    @property
+    def share(self) -> float:
+        """Of the file's keys those that apply, 0 to 1."""
+        return self.applies / self.keys if self.keys else 0.0
+
+
+def fit(header: Header, modules: Modules, kinds: tuple[Kind, ...] = MIXED) -> Fit:
+    """How a file fits a model. kinds: those that count as applicable."""
+    groups, left = group_keys(header)
+    find = Resolver(modules)
+    applies = 0
+    left_out = []
+    for group in groups:
+        reason = _misfit(header, group, modules, find, kinds)
+        if reason:
+            left_out.append((group.label, reason, len(group.roles)))
+        else:
+            applies += len(group.roles)
+    left_out += [(key, "not a key of a LoRA that sdgen knows", 1) for key in left]
+    return Fit(applies, len(header.entries), tuple(left_out))
+
+
+def _misfit(
+    header: Header, group: Group, modules: Modules, find: Resolver, kinds: tuple[Kind, ...]
+) -> str:
+    """Why a group of keys does not apply; "" when it does."""
+    module = find(group.part, group.stem, flat=group.flat)
+    if module is None:
+        return "not in this model"
+    kind = kind_of(group.roles, header)
+    shape = modules[f"{group.part}.{module}"]
+    sizes = _sizes(header, group)
+    if sizes is not None:
+        inner, outer, kernel = sizes
+        if inner != shape[1]:
+            return f"other shape: {inner} wide, this model has {shape[1]}"
+        if outer != shape[0]:
+            return f"other shape: {outer} high, this model has {shape[0]}"
+        if kernel != (shape[2:] or (1, 1)):
+            return "other shape: another size of convolution"
+    if kind not in kinds:
+        return f"{KIND_TITLES[kind]} is not supported by the mixing"
+    return ""
+
+
+def _sizes(header: Header, group: Group) -> tuple[int, int, tuple[int, ...]] | None:
+    """(in, out, kernel) of the weight that a group of keys was made for; None: not told."""
+    shapes = {role: header.entries[key].shape for role, key in group.roles.items()}
+    if "down" in shapes and "up" in shapes:
+        down, up = shapes["down"], shapes["up"]
+        if len(down) < 2 or not up:
+            return -1, -1, ()
+        return down[1], up[0], shapes.get("mid", down)[2:] or (1, 1)
+    whole = shapes.get("diff")
+    if whole is not None and len(whole) in (2, 4):
+        return whole[1], whole[0], whole[2:] or (1, 1)
+    return None

@@ -1,0 +1,53 @@
+"""Alpha as PEFT and diffusers tell it: not as a tensor but in the file's metadata, as JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdgen.adapters.header import Header
+
+_METADATA_KEY = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
+_PARTS = ("unet", "text_encoder", "text_encoder_2")
+
+
+@dataclass(frozen=True)
+class PeftSettings:
+    """What a LoraConfig said for each part, as far as it changes what is drawn."""
+
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def alpha(self, part: str, module: str) -> tuple[float | None, bool]:
+        """(alpha of a module or None where nothing tells it, whether it is rank-stabilised)."""
+        told = self.parts.get(part)
+        if told is None:
+            return None, False
+        value = told.get("lora_alpha")
+        pattern = told.get("alpha_pattern")
+        if isinstance(pattern, Mapping):
+            for name, own in pattern.items():
+                # Regular expressions of a stranger are not run; diffusers writes plain names.
+                plain = str(name).removeprefix("^").removesuffix("$").replace("\\.", ".")
+                if module == plain or module.endswith(f".{plain}"):
+                    value = own
+                    break
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None, False
+        return (float(value) if math.isfinite(value) else None), told.get("use_rslora") is True
+
+
+def read_peft_settings(header: Header) -> PeftSettings:
+    """The settings in the file's metadata; empty where there are none that can be read."""
+    try:
+        raw = json.loads(header.metadata.get(_METADATA_KEY, "{}"))
+    except (ValueError, RecursionError):
+        return PeftSettings()
+    if not isinstance(raw, dict):
+        return PeftSettings()
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in raw.items():
+        part, dot, setting = name.partition(".")
+        if dot and part in _PARTS:
+            parts.setdefault(part, {})[setting] = value
+    return PeftSettings(parts)

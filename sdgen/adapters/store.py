@@ -1,0 +1,100 @@
+"""Files of adapters in the data folder: whole or not there at all."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from sdgen.adapters.report import AdapterReport
+from sdgen.errors import StorageFailed
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_NAME_DIGITS = 12  # of the SHA-256, hex: a name for people that no two files share by chance
+
+
+def adapters_folder(data_dir: Path) -> Path:
+    """The folder that holds the adapters of the data folder."""
+    return data_dir / "adapters"
+
+
+def slug(text: str) -> str:
+    """A short name for a catalogue: lower case letters, digits, hyphens; "adapter" for none."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "adapter"
+
+
+def keep_file(folder: Path, report: AdapterReport, source: str) -> str:
+    """Copy an examined file into the folder under the name of its content; returns the name.
+
+    Beside it lies a .json with title, source and the words of its card. What is there already
+    stays. Raises StorageFailed; then nothing is left behind.
+    """
+    name = report.sha256[:_NAME_DIGITS]
+    path = folder / f"{name}.safetensors"
+    words = {
+        "title": report.title,
+        "source": source,
+        "triggers": list(report.triggers),
+        "licence": report.licence,
+        "strength": report.strength,
+        "base": report.base,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            _write(path.with_suffix(".json"), json.dumps(words, indent=1).encode())
+            _copy(report.path, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            if not path.is_file():
+                path.with_suffix(".json").unlink(missing_ok=True)
+        raise StorageFailed(_sentence(error)) from error
+    return name
+
+
+def remove_file(path: Path) -> None:
+    """Delete an adapter and what lies beside it under its name. Raises StorageFailed."""
+    try:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageFailed(f"The LoRA could not be deleted: {error.strerror}.") from error
+
+
+def _stump(path: Path) -> Path:
+    return path.with_name(f".sdgen-{path.name}.{os.getpid()}.tmp")
+
+
+def _write(path: Path, data: bytes) -> None:
+    stump = _stump(path)
+    try:
+        with stump.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        stump.replace(path)
+    finally:
+        stump.unlink(missing_ok=True)
+
+
+def _copy(source: Path, path: Path) -> None:
+    stump = _stump(path)
+    try:
+        with source.open("rb") as given, stump.open("wb") as file:
+            shutil.copyfileobj(given, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+        stump.replace(path)
+    finally:
+        stump.unlink(missing_ok=True)
+
+
+def _sentence(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "The disk is full, so the LoRA could not be kept. Free some space, try again."
+    if error.errno in _FORBIDDEN:
+        return "The folder for LoRAs may not be written to. Choose another or allow it."
+    return f"The LoRA could not be kept: {error.strerror or 'the disk does not answer'}."

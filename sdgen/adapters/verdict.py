@@ -1,0 +1,93 @@
+"""What an adapter will do to the chosen model, told before anything is loaded."""
+
+from collections import Counter
+from pathlib import Path
+
+from sdgen.adapters.fit import KIND_TITLES, MIXED, Fit, fit
+from sdgen.adapters.header import read_header
+from sdgen.adapters.modules import model_modules
+from sdgen.adapters.report import AdapterReport, Family, Kind, Verdict
+from sdgen.models import ModelSpec
+
+WARNS_BELOW = 0.95  # share of the keys
+LEFT_OUT_MAX = 20
+
+FAMILY_TITLES: dict[Family, str] = {
+    "sd1": "Stable Diffusion 1.x",
+    "sd2": "Stable Diffusion 2.x",
+    "sdxl": "SDXL",
+    "other": "",
+}
+
+
+def verdict(report: AdapterReport, spec: ModelSpec, hub_cache: Path | None = None) -> Verdict:
+    """Which share of an adapter's keys applies to a model, what does not and why.
+
+    Raises AdapterRefused when the file is gone or changed for the worse, ModelUnavailable where
+    the model on this machine is damaged.
+    """
+    modules = model_modules(spec, hub_cache)
+    if modules is None:
+        return Verdict(
+            "warns",
+            0.0,
+            f"Whether it fits {spec.title} can be told once that model is on this machine.",
+        )
+    if not any(name.startswith("unet.") for name in modules):
+        return Verdict(
+            "refused",
+            0.0,
+            f"{spec.title} takes no LoRA here: they are mixed into Stable Diffusion 1.x, 2.x "
+            "and XL only.",
+        )
+    if report.kind not in MIXED:
+        found = fit(read_header(report.path), modules, (*MIXED, report.kind))
+        words = _mismatch(report, spec) if found.share == 0 else unsupported(report.kind)
+        return Verdict("refused", 0.0, words, _left_out(found))
+    found = fit(read_header(report.path), modules)
+    if found.share == 0:
+        return Verdict("refused", 0.0, _mismatch(report, spec), _left_out(found))
+    if found.share < WARNS_BELOW:
+        return Verdict("warns", found.share, _partly(found, spec), _left_out(found))
+    words = f"It fits {spec.title}."
+    if found.left_out:
+        words = f"It fits {spec.title}, but for {_percent(1 - found.share)} of it."
+    return Verdict("fits", found.share, words, _left_out(found))
+
+
+def unsupported(kind: Kind) -> str:
+    """Why adapters of a kind are refused, as a sentence."""
+    what = KIND_TITLES[kind]
+    article = "an" if what[0] in "AEIO" else "a"
+    return (
+        f"This is {article} {what}, which cannot be mixed into a batch like a LoRA; "
+        "look for a plain LoRA (or LoCon) of the same subject."
+    )
+
+
+def _mismatch(report: AdapterReport, spec: ModelSpec) -> str:
+    title = FAMILY_TITLES[report.family] or report.base
+    if not title:
+        return f"This LoRA was made for another model than {spec.title}; nothing of it applies."
+    article = "an" if title[0] in "AEIOS" and title.isupper() else "a"
+    return f"This is {article} {title} LoRA; the model is {spec.title}."
+
+
+def _partly(found: Fit, spec: ModelSpec) -> str:
+    reasons: Counter[str] = Counter()
+    for _, reason, keys in found.left_out:
+        reasons[reason] += keys
+    common = reasons.most_common(1)[0][0]
+    return (
+        f"Only {_percent(found.share)} of it applies to {spec.title}; of the rest most is: "
+        f"{common}."
+    )
+
+
+def _percent(share: float) -> str:
+    value = 100 * share
+    return f"{value:.1f} %" if value < 1 or value > 99 else f"{value:.0f} %"
+
+
+def _left_out(found: Fit) -> tuple[tuple[str, str], ...]:
+    return tuple((name, why) for name, why, _ in found.left_out[:LEFT_OUT_MAX])
