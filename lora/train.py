@@ -24,9 +24,11 @@ from lora.cache import encode_photos
 from lora.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from lora.config import CompleteRecipe, InvalidRecipe, TrainingRecipe, completed
 from lora.dataset import Dataset, load_dataset, write_dataset
+from lora.preflight import preflight
+from lora.processes import Alone, processes
 from lora.runs import RunFolder, State, Status, write_whole
 from lora.samples import HeldOut, draw_samples
-from lora.trainer import Alone, Group, Step, Trainer
+from lora.trainer import Step, Trainer
 from sdgen.config import Settings, read_settings
 from sdgen.errors import SdgenError
 
@@ -85,10 +87,17 @@ def train(
     """Train the run's recipe to its end, from the last checkpoint where there is one.
 
     on_step: called after every step. export: choose the best checkpoint and write its files at the
-    end; False ends with the last checkpoint. Raises TrainingFailed, InvalidRecipe and what loading raises;
-    the run's status then says the same.
+    end; False ends with the last checkpoint. Raises TrainingFailed, InvalidRecipe and what loading
+    raises; the run's status then says the same.
     """
-    course = _Course(run, on_step, settings or read_settings(), export)
+    with processes() as group:
+        return _train(run, on_step, settings or read_settings(), group, export)
+
+
+def _train(
+    run: RunFolder, on_step: OnStep | None, settings: Settings, group: Alone, export: bool
+) -> TrainedRun:
+    course = _Course(run, on_step, settings, group, export)
     try:
         with course.stop_on_signals():
             return course.run()
@@ -119,13 +128,18 @@ class _Course:
     """One process's way through a run."""
 
     def __init__(
-        self, run: RunFolder, on_step: OnStep | None, settings: Settings, export: bool
+        self,
+        run: RunFolder,
+        on_step: OnStep | None,
+        settings: Settings,
+        group: Alone,
+        export: bool,
     ) -> None:
         self._export = export
         self._run = run
         self._on_step = on_step
         self._settings = settings
-        self._group: Group = Alone()
+        self._group = group
         self._stop = False
         self._status = run.read_status().changed(
             state="preparing", pid=os.getpid(), error="", message=""
@@ -137,22 +151,32 @@ class _Course:
 
     def run(self) -> TrainedRun:
         base = load_base(self._run.read_recipe(), self._settings)
-        recipe = prepare(self._run.read_recipe(), self._run, base)
+        if self._group.rank == 0:
+            prepare(self._run.read_recipe(), self._run, base)
+        self._group.wait()
+        recipe = CompleteRecipe.read(self._run.recipe)
         dataset = load_dataset(self._run.photos)
         self.tell(steps=recipe.steps, message="The photos are being encoded.")
         photos = (*dataset.examples, *dataset.held_out)
         latents = encode_photos(base, photos, self._run.path / "cache")
-        trainer = Trainer(base, recipe, dataset.examples, latents, self._group)
         kept = [latents[example.id] for example in dataset.held_out]
-        held_out = HeldOut(base, recipe, dataset.held_out, kept)
+
+        def trainer_of(recipe: CompleteRecipe) -> Trainer:
+            return Trainer(base, recipe, dataset.examples, latents, self._group)
+
         last = latest_checkpoint(self._run)
+        if last is None and self._group.world == 1:
+            recipe = self._try_out(recipe, trainer_of)
+        trainer = trainer_of(recipe)
+        held_out = HeldOut(base, recipe, dataset.held_out, kept)
+        base.rest(text_too=not recipe.text_encoder)
         if last is not None:
             trainer.restore(last)
             self._forget_after(last.step)
         step = last.step if last is not None else 0
         if step == 0:
             self._look(base, recipe, trainer, held_out, 0)
-        self.tell(state="training", step=step, message="")
+        self.tell(state="training", step=step)
         step = self._steps(base, recipe, trainer, held_out, step, last)
         if step < recipe.steps:
             self.tell(state="stopped", step=step, message="Stopped; the checkpoint is kept.")
@@ -161,6 +185,22 @@ class _Course:
             self.tell(state="done", step=step, message="Trained; nothing was exported.")
             return TrainedRun(self._run, "done", step, self._status)
         return self._finish(base, step)
+
+    def _try_out(
+        self, recipe: CompleteRecipe, trainer_of: Callable[[CompleteRecipe], Trainer]
+    ) -> CompleteRecipe:
+        """The recipe as it fits this machine's memory; tells how long it will take."""
+        self.tell(state="preflight", message="Three steps are tried out.")
+        measured = preflight(recipe, trainer_of, _peak_gb)
+        if measured.recipe != recipe:
+            write_whole(self._run.recipe, measured.recipe.to_json().encode())
+        self.tell(
+            seconds_per_step=measured.seconds_per_step,
+            seconds_left=measured.seconds,
+            peak_gb=measured.peak_gb,
+            message=" ".join(measured.notes),
+        )
+        return measured.recipe
 
     def _steps(
         self,
@@ -190,14 +230,14 @@ class _Course:
                     f"After {step} steps the adapter is still without effect. Please report this "
                     "with the run's recipe."
                 )
-            stop = self._asked("stop") or self._stop
+            stop, save, sample = self._asked()
             if step % recipe.save_every == 0 or step == recipe.steps:
                 good = self._save(recipe, trainer, step)
                 self._look(base, recipe, trainer, held_out, step)
             else:
-                if self._asked("save-now") or stop:
+                if save or stop:
                     good = self._save(recipe, trainer, step)
-                if self._asked("sample-now"):
+                if sample:
                     self._look(base, recipe, trainer, held_out, step)
             if stop:
                 break
@@ -230,13 +270,14 @@ class _Course:
         self, base: Base, recipe: CompleteRecipe, trainer: Trainer, held_out: HeldOut, step: int
     ) -> None:
         """Samples and the held-out loss of this step."""
-        if self._group.rank:
-            return
-        with trainer.averaged():
-            loss = held_out.loss()
-            if loss is not None:
-                self._write_line({"step": step, "held_out_loss": loss})
-            draw_samples(base, recipe, self._run, step)
+        if self._group.rank == 0:
+            with trainer.averaged():
+                loss = held_out.loss()
+                if loss is not None:
+                    self._write_line({"step": step, "held_out_loss": loss})
+                draw_samples(base, recipe, self._run, step)
+            base.rest(text_too=not recipe.text_encoder)
+        self._group.wait()
 
     def _finish(self, base: Base, step: int) -> TrainedRun:
         """Measure the checkpoints, choose one, export and verify it."""
@@ -247,6 +288,8 @@ class _Course:
             self.tell(state="done", step=step, message="Neither evaluated nor exported.")
             return TrainedRun(self._run, "done", step, self._status)
 
+        if self._group.rank:
+            return TrainedRun(self._run, "done", step, self._status)
         self.tell(state="evaluating", step=step, seconds_left=None)
         pick = evaluate(self._run, base)
         self.tell(
@@ -296,11 +339,19 @@ class _Course:
 
     def _forget_after(self, step: int) -> None:
         """Drop the metrics of steps that will be done again."""
+        if self._group.rank:
+            return
         lines = [json.dumps(line) for line in self._run.read_metrics() if line["step"] <= step]
         write_whole(self._run.metrics, "".join(f"{line}\n" for line in lines).encode())
 
-    def _asked(self, command: Any) -> bool:
-        return self._run.take(command)
+    def _asked(self) -> tuple[bool, bool, bool]:
+        """Whether to stop, to save, to draw samples now; the same in all processes."""
+        mine = (False, False, False)
+        if self._group.rank == 0:
+            take = self._run.take
+            mine = (take("stop") or self._stop, take("save-now"), take("sample-now"))
+        stop, save, sample = self._group.agree(mine)
+        return stop, save, sample
 
     @contextlib.contextmanager
     def stop_on_signals(self) -> Iterator[None]:
@@ -323,7 +374,9 @@ class _Course:
 def _checked_photos(recipe: TrainingRecipe, run: RunFolder, base: Base) -> Dataset:
     """The recipe's photos, checked and stored in the run's folder."""
     from lora.dataset import check, split
+    from lora.dataset.buckets import default_step
 
+    factor = 2 ** (len(base.vae.config.block_out_channels) - 1)
     tokenizer = base.tokenizers[0]
 
     def count_tokens(caption: str) -> int:
@@ -337,6 +390,8 @@ def _checked_photos(recipe: TrainingRecipe, run: RunFolder, base: Base) -> Datas
         recipe.class_word,
         resolution=resolution,
         count_tokens=count_tokens,
+        aspect_buckets=recipe.buckets,
+        step=default_step(resolution, factor),
     )
     return write_dataset(split(report.dataset, recipe.held_out, seed=recipe.seed), run.photos)
 

@@ -10,7 +10,7 @@ What a step does follows from the recipe, the photos, the weights and the step's
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -30,6 +30,7 @@ from lora.optimizers import (
     rate_share,
     set_rates,
 )
+from lora.processes import Alone
 
 LONGEST_GRADIENT = 1.0  # norm; longer ones are shortened to it
 
@@ -48,25 +49,6 @@ class Step:
         return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
 
 
-class Group(Protocol):
-    """The processes that share each batch."""
-
-    rank: int
-    world: int
-
-    def average(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Each tensor becomes its mean over all processes, in place."""
-
-
-class Alone:
-    """The only process."""
-
-    rank, world = 0, 1
-
-    def average(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Nothing to do."""
-
-
 class Trainer:
     """A base with a fresh adapter in it, its optimizer, and the cached photos and captions."""
 
@@ -76,7 +58,7 @@ class Trainer:
         recipe: CompleteRecipe,
         examples: Sequence[Example],
         latents: Mapping[str, Latents],
-        group: Group | None = None,
+        group: Alone | None = None,
     ) -> None:
         self.base = base
         self.recipe = recipe

@@ -41,6 +41,7 @@ LAYERS = (
     "lora.dataset",
     "lora.captioner",
     "lora.draws",
+    "lora.processes",
     "lora.base",
     "lora.network",
     "lora.loss",
