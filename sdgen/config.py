@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=0)] = 0  # CPU threads of torch; 0: torch's own choice
     models_in_memory: Annotated[int, Field(ge=1, le=8)] = 2  # the least recently used goes first
     safety_checker: bool = True  # where the model has one
+    # LoRA adapters kept in memory beside each model, MB; above it those that no picture needs
+    # leave. 512 MB hold some 40 of the usual size (rank 16, Stable Diffusion, float32).
+    adapter_memory_mb: Annotated[int, Field(ge=16, le=65536)] = 512
 
     # How much at once
     max_queue: Annotated[int, Field(ge=1, le=1000)] = 32  # requests waiting or running

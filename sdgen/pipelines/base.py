@@ -13,6 +13,7 @@ from PIL import Image
 
 from sdgen.batcher import BatchKey
 from sdgen.models import ModelSpec
+from sdgen.pipelines.lora_bank import NO_ADAPTERS, AdapterSet
 from sdgen.request import GenerateRequest
 
 
@@ -39,6 +40,7 @@ class DenoiseState:
     noise_scheduler: Any  # a diffusers scheduler of its own, timesteps set
     generator: torch.Generator  # on the CPU, seeded with `seed`
     timesteps: torch.Tensor  # [steps]
+    adapters: AdapterSet = NO_ADAPTERS  # of the request; both rows of a guided picture carry them
     denoised: torch.Tensor | None = None  # [1, c, h, w]: what the last step took for finished
     step: int = 0  # steps done
     tick: int = 0  # the engine's step count when this picture last moved; for fair turns
@@ -78,7 +80,8 @@ class StepPipeline(Protocol):
         """Sentences the user should know before it starts (prompt too long, unknown words ...)."""
 
     def encode(self, request: GenerateRequest) -> list[DenoiseState]:
-        """One state per picture. Raises InvalidRequest where prompt and model do not fit."""
+        """One state per picture. Raises InvalidRequest where prompt and model do not fit, and
+        AdapterUnavailable where an adapter cannot be had or used."""
 
     def predict_noise(self, states: Sequence[DenoiseState]) -> list[torch.Tensor]:
         """One forward pass for all; per state the prediction [1, c, h, w], guidance applied."""

@@ -75,7 +75,15 @@ def load_pipeline(
         choice, notes = _place(pipe, choice)
     if type(pipe).__name__ in STEPPED_PIPELINES:
         spec = replace(spec, family="sd")
-        return SdPipeline(pipe, spec, choice, digest, notes, safety=checker)
+        return SdPipeline(
+            pipe,
+            spec,
+            choice,
+            digest,
+            notes,
+            safety=checker,
+            adapter_memory_mb=settings.adapter_memory_mb,
+        )
     return WholeDiffusersPipeline(pipe, replace(spec, family="whole"), choice, digest, notes)
 
 

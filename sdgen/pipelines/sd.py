@@ -26,6 +26,7 @@ from sdgen.models import FolderSource, ModelSpec
 from sdgen.pipelines.base import Conditioning, Decoded, DenoiseState
 from sdgen.pipelines.device import DeviceChoice
 from sdgen.pipelines.faults import free_memory
+from sdgen.pipelines.lora_bank import MIB, AdapterSet, LoraBank
 from sdgen.pipelines.noise_schedulers import noise_scheduler, set_steps, take_step
 from sdgen.pipelines.previews import LatentPreview, fitted_preview, known_preview
 from sdgen.pipelines.prompts import chunks, count_tokens, plain_text
@@ -43,6 +44,7 @@ class SdPipeline:
     LatentConsistencyModelPipeline has the same parts and will do.
     model_hash: SHA-256 over its weights files, or "". notes: savings in use, for the recipe.
     safety: use the model's safety checker where it has one.
+    adapter_memory_mb: for LoRA adapters; above it those that nobody uses leave.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SdPipeline:
         model_hash: str,
         notes: Sequence[str] = (),
         safety: bool = True,
+        adapter_memory_mb: int = 512,
     ) -> None:
         self.pipe = pipe
         self.spec = spec
@@ -62,7 +65,16 @@ class SdPipeline:
         self.model_hash = model_hash
         self.notes = tuple(notes)
         self._safety = safety and pipe.safety_checker is not None
-        self._text = TextEncoding(pipe.tokenizer, pipe.text_encoder, self.device, self.dtype)
+        self._bank = LoraBank(
+            {"unet": pipe.unet, "text_encoder": pipe.text_encoder},
+            {"unet": self._probe_unet, "text_encoder": self._probe_text_encoder},
+            self.device,
+            self.dtype,
+            adapter_memory_mb * MIB,
+        )
+        self._text = TextEncoding(
+            pipe.tokenizer, pipe.text_encoder, self.device, self.dtype, self._bank
+        )
         self._preview: LatentPreview | None = None
 
     # What the user should know
@@ -89,12 +101,24 @@ class SdPipeline:
                     f"read in {parts} parts. Nothing is cut off."
                 )
         if self.spec.words is not None:
-            unknown = self.spec.words.unknown(plain_text(request.prompt))
+            taught = self._trigger_words(request)
+            unknown = [
+                word
+                for word in self.spec.words.unknown(plain_text(request.prompt))
+                if word not in taught
+            ]
             if unknown:
                 sentences.append(f"This model does not know: {', '.join(unknown)}.")
         if request.negative_prompt.strip() and not guided:
             sentences.append("The negative prompt has no effect here, as guidance is off.")
         return tuple(sentences)
+
+    def _trigger_words(self, request: GenerateRequest) -> frozenset[str]:
+        """The words that the request's adapters teach the model, lower case."""
+        if self.spec.words is None:
+            return frozenset()
+        triggers = [text for use in request.adapters for text in self._bank.report(use).triggers]
+        return frozenset(self.spec.words.unknown(" ".join(triggers)))
 
     # One picture's way
 
@@ -102,10 +126,15 @@ class SdPipeline:
         """One state per picture of the request; picture i has noise of seed + i.
 
         Raises InvalidRequest: a size that the VAE cannot make, steps that the sampler cannot take.
+        Raises AdapterUnavailable, AdapterRefused: a LoRA file that is gone or cannot work here.
         """
         self._check_size(request)
-        conditioning = self._conditioning(request)
-        return [self._state(request, conditioning, index) for index in range(request.num_images)]
+        adapters = self._bank.adapters(request.adapters)
+        conditioning = self._conditioning(request, adapters)
+        return [
+            self._state(request, conditioning, adapters, index)
+            for index in range(request.num_images)
+        ]
 
     def _check_size(self, request: GenerateRequest) -> None:
         factor = self.pipe.vae_scale_factor
@@ -132,10 +161,12 @@ class SdPipeline:
         return width
 
     @torch.inference_mode()
-    def _conditioning(self, request: GenerateRequest) -> Conditioning:
+    def _conditioning(self, request: GenerateRequest, adapters: AdapterSet) -> Conditioning:
         guidance_scale = self._guidance_scale(request)
         negative_prompt = request.negative_prompt if self._guided(request) else None
-        positive, negative = self._text.pair(request.prompt, negative_prompt, request.clip_skip)
+        positive, negative = self._text.pair(
+            request.prompt, negative_prompt, request.clip_skip, adapters
+        )
         timestep_cond = None
         if (width := self._guidance_width()) is not None:
             embedding = self.pipe.get_guidance_scale_embedding(
@@ -145,7 +176,11 @@ class SdPipeline:
         return Conditioning(positive, negative, guidance_scale, timestep_cond)
 
     def _state(
-        self, request: GenerateRequest, conditioning: Conditioning, index: int
+        self,
+        request: GenerateRequest,
+        conditioning: Conditioning,
+        adapters: AdapterSet,
+        index: int,
     ) -> DenoiseState:
         seed = request.seed + index
         generator = torch.Generator("cpu").manual_seed(seed)
@@ -174,16 +209,17 @@ class SdPipeline:
             noise_scheduler=scheduler,
             generator=generator,
             timesteps=timesteps,
+            adapters=adapters,
         )
 
     @torch.inference_mode()
     def predict_noise(self, states: Sequence[DenoiseState]) -> list[torch.Tensor]:
         """One UNet call for all states of one size; per state the prediction [1, c, h, w].
 
-        Timesteps, step counts, guidance, samplers and prompt lengths may all differ. A shorter
-        prompt is repeated to the longest one's length: attention over repeated keys is attention
-        over them once. Only lengths without a common multiple of up to LONGEST_SHARED chunks are
-        split into several calls.
+        Timesteps, step counts, guidance, samplers, adapters and prompt lengths may all differ. A
+        shorter prompt is repeated to the longest one's length: attention over repeated keys is
+        attention over them once. Only lengths without a common multiple of up to LONGEST_SHARED
+        chunks are split into several calls.
         """
         lengths = {state.conditioning.positive.shape[1] for state in states}
         if len(lengths) > 1:
@@ -204,7 +240,8 @@ class SdPipeline:
         return [predictions[index] for index in range(len(states))]
 
     def _predict(self, states: Sequence[DenoiseState], tokens: int) -> list[torch.Tensor]:
-        """The UNet call. Rows: the negative ones of all guided states, then all positive ones."""
+        """The UNet call. Rows: the negative ones of all guided states, then all positive ones;
+        with adapters in the order of `_by_adapters`."""
         times = [state.timesteps[state.step] for state in states]
         inputs = [
             state.noise_scheduler.scale_model_input(state.latents, time)
@@ -214,6 +251,12 @@ class SdPipeline:
         order = guided + list(range(len(states)))
         prompts = [negative for s in states if (negative := s.conditioning.negative) is not None]
         prompts += [state.conditioning.positive for state in states]
+        places: Sequence[int] = range(len(order))  # where each of these rows lies in the pass
+        if any(state.adapters.row("unet") for state in states):
+            sequence = _by_adapters([states[index].adapters for index in order])
+            places = sorted(places, key=sequence.__getitem__)
+            order = [order[row] for row in sequence]
+            prompts = [prompts[row] for row in sequence]
         time_conds = [
             cond
             for index in order
@@ -223,15 +266,17 @@ class SdPipeline:
             time_rows = times[0]
         else:
             time_rows = torch.stack([times[index].float() for index in order])
-        noise = self.pipe.unet(
-            _cat([inputs[index] for index in order]),
-            time_rows.to(self.device),
-            encoder_hidden_states=_cat([_repeated(prompt, tokens) for prompt in prompts]),
-            timestep_cond=_cat(time_conds) if time_conds else None,
-            return_dict=False,
-        )[0]
-        rows = noise.split(1)
-        predictions = list(rows[len(guided) :])
+        with self._bank.carrying("unet", [states[index].adapters for index in order]):
+            noise = self.pipe.unet(
+                _cat([inputs[index] for index in order]),
+                time_rows.to(self.device),
+                encoder_hidden_states=_cat([_repeated(prompt, tokens) for prompt in prompts]),
+                timestep_cond=_cat(time_conds) if time_conds else None,
+                return_dict=False,
+            )[0]
+        split = noise.split(1)
+        rows = [split[place] for place in places]
+        predictions = rows[len(guided) :]
         for row, index in enumerate(guided):
             scale = states[index].conditioning.guidance_scale
             predictions[index] = rows[row] + scale * (predictions[index] - rows[row])
@@ -335,13 +380,38 @@ class SdPipeline:
         )
         return FLAGGED if flags[0] else ""
 
+    # Fixed small passes, by which the bank sees what an adapter does
+
+    @torch.inference_mode()
+    def _probe_unet(self) -> torch.Tensor:
+        config = self.pipe.unet.config
+        generator = torch.Generator("cpu").manual_seed(0)
+        side = 2 ** (len(config.block_out_channels) - 1)
+        latents = torch.randn(1, config.in_channels, side, side, generator=generator)
+        prompt = torch.randn(1, 8, config.cross_attention_dim, generator=generator)
+        cond = (
+            None if config.time_cond_proj_dim is None else torch.zeros(1, config.time_cond_proj_dim)
+        )
+        output: torch.Tensor = self.pipe.unet(
+            latents.to(self.device, self.dtype),
+            torch.tensor(500, device=self.device),
+            encoder_hidden_states=prompt.to(self.device, self.dtype),
+            timestep_cond=None if cond is None else cond.to(self.device, self.dtype),
+            return_dict=False,
+        )[0]
+        return output
+
+    @torch.inference_mode()
+    def _probe_text_encoder(self) -> torch.Tensor:
+        return self._text.plain("a photo of a cat")
+
     def close(self) -> None:
         """Give the memory back. The pipeline is of no use afterwards."""
         if self.pipe is None:
             return
         self.pipe.remove_all_hooks()
         self.pipe = None
-        del self._text
+        del self._text, self._bank
         free_memory()
 
 
@@ -358,6 +428,15 @@ def latents_finite(states: Sequence[DenoiseState]) -> list[bool]:
 def _cat(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """The rows as one tensor; a lone one as it is."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _by_adapters(sets: Sequence[AdapterSet]) -> list[int]:
+    """The rows in an order in which equal adapters are neighbours and rows without come last.
+
+    It depends on the adapters alone, so a batch keeps its composition whoever was first.
+    """
+    keys = [found.key("unet") for found in sets]
+    return sorted(range(len(keys)), key=lambda row: (not keys[row], keys[row]))
 
 
 def _repeated(prompt: torch.Tensor, tokens: int) -> torch.Tensor:

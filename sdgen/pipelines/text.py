@@ -6,7 +6,10 @@ from typing import Any
 
 import torch
 
+from sdgen.pipelines.lora_bank import NO_ADAPTERS, AdapterSet, LoraBank
 from sdgen.pipelines.prompts import Chunk, chunks, empty_chunk
+
+_Key = tuple[Chunk, int, tuple[tuple[str, float], ...]]  # the last: adapters that act on it
 
 CACHED_PROMPTS = 64  # encoded chunks kept; the full-size one costs 0.25 MB in float32
 
@@ -20,46 +23,67 @@ class TextEncoding:
     """
 
     def __init__(
-        self, tokenizer: Any, text_encoder: Any, device: torch.device, dtype: torch.dtype
+        self,
+        tokenizer: Any,
+        text_encoder: Any,
+        device: torch.device,
+        dtype: torch.dtype,
+        bank: LoraBank | None = None,
     ) -> None:
+        """bank: needed for prompts with adapters."""
+        self._bank = bank
         self._tokenizer = tokenizer
         self._encoder = text_encoder
         self._device = device
         self._dtype = dtype
-        self._known: OrderedDict[tuple[Chunk, int], torch.Tensor] = OrderedDict()
+        self._known: OrderedDict[_Key, torch.Tensor] = OrderedDict()
 
     def pair(
-        self, prompt: str, negative_prompt: str | None, clip_skip: int
+        self,
+        prompt: str,
+        negative_prompt: str | None,
+        clip_skip: int,
+        adapters: AdapterSet = NO_ADAPTERS,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Both prompts, [1, n, d] each, with equal n: empty chunks fill up the shorter one.
 
         clip_skip: layers left out at the encoder's end. As in diffusers it does not touch the
-        negative prompt. negative_prompt None gives None.
+        negative prompt. negative_prompt None gives None. adapters: they act on both.
         """
         positive = chunks(self._tokenizer, prompt)
         if negative_prompt is None:
-            return self._joined(positive, clip_skip), None
+            return self._joined(positive, clip_skip, adapters), None
         negative = chunks(self._tokenizer, negative_prompt)
         filler = empty_chunk(self._tokenizer)
         count = max(len(positive), len(negative))
         positive += [filler] * (count - len(positive))
         negative += [filler] * (count - len(negative))
-        return self._joined(positive, clip_skip), self._joined(negative, 0)
+        return self._joined(positive, clip_skip, adapters), self._joined(negative, 0, adapters)
+
+    def plain(self, prompt: str) -> torch.Tensor:
+        """The first chunk of a prompt, [1, n, d], encoded anew with whatever acts just now."""
+        return self._run(chunks(self._tokenizer, prompt)[0], 0)
 
     def forget(self) -> None:
         """Drop what is remembered; needed whenever the text encoder's weights change."""
         self._known.clear()
 
-    def _joined(self, pieces: Sequence[Chunk], clip_skip: int) -> torch.Tensor:
-        encoded = [self._encoded(piece, clip_skip) for piece in pieces]
+    def _joined(
+        self, pieces: Sequence[Chunk], clip_skip: int, adapters: AdapterSet
+    ) -> torch.Tensor:
+        encoded = [self._encoded(piece, clip_skip, adapters) for piece in pieces]
         return encoded[0] if len(encoded) == 1 else torch.cat(encoded, dim=1)
 
-    def _encoded(self, chunk: Chunk, clip_skip: int) -> torch.Tensor:
-        key = (chunk, clip_skip)
+    def _encoded(self, chunk: Chunk, clip_skip: int, adapters: AdapterSet) -> torch.Tensor:
+        key = (chunk, clip_skip, adapters.key("text_encoder"))
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        hidden = self._run(chunk, clip_skip)  # [1, n, d]
+        if self._bank is None:
+            hidden = self._run(chunk, clip_skip)  # [1, n, d]
+        else:
+            with self._bank.carrying("text_encoder", [adapters]):
+                hidden = self._run(chunk, clip_skip)
         if any(weight != 1.0 for weight in chunk.weights):
             hidden = _weighted(hidden, chunk.weights)
         self._known[key] = hidden
