@@ -7,6 +7,7 @@ thread once the page is being served.
 import argparse
 import contextlib
 import gc
+import importlib
 import importlib.util
 import logging
 import os
@@ -15,7 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 GRACE = 3.0  # seconds for the engine to stop, and again for pictures on their way to disk
 PAGE_FIRST = 1.0  # seconds that the page has to itself before torch is imported beside it
+# Further tabs of the page as (title, module with add_tab). The modules know sdgen; it knows no more
+# of them than this, and where one is not installed there is no such tab.
+TABS = (("Train", "lora.tab"),)
 REFUSED = 2  # exit code: these options cannot be used
 FAILED = 1  # exit code: the server could not start
 ENVIRONMENT: Mapping[str, str] = {
@@ -145,7 +149,7 @@ def serve(settings: Settings, on_space: bool) -> int:
 
     engine = LocalEngine(settings)
     studio = Studio(settings, engine)
-    demo = build(studio, settings, on_space)
+    demo = build(studio, settings, on_space, further_tabs())
     try:
         _, local_url, share_url = demo.launch(**launch_options(settings, on_space))
     except (OSError, ValueError) as error:  # Gradio: port in use; this machine not reachable
@@ -169,6 +173,16 @@ def serve(settings: Settings, on_space: bool) -> int:
     studio.close(GRACE)
     demo.close(verbose=False)
     return 0
+
+
+def further_tabs(tabs: Sequence[tuple[str, str]] = TABS) -> list[tuple[str, Callable[..., object]]]:
+    """(title, its add_tab) of the tabs whose modules are here."""
+    found: list[tuple[str, Callable[..., object]]] = []
+    for title, module in tabs:
+        package = module.partition(".")[0]
+        if importlib.util.find_spec(package) and importlib.util.find_spec(module):
+            found.append((title, importlib.import_module(module).add_tab))
+    return found
 
 
 def fetch_default(studio: "Studio", stop: threading.Event) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sdgen import model_files as default_model_files
+from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
 from sdgen.enhance import (
     OWN_WORDS,
@@ -41,6 +42,7 @@ from sdgen.job import (
     ImageReady,
     Job,
     Loading,
+    Note,
     Saved,
     Stopped,
 )
@@ -63,6 +65,14 @@ from sdgen.models import (
 )
 from sdgen.pictures import day_folder, list_pictures, remove_stumps, save_picture
 from sdgen.request import GenerateRequest, Sampler
+from sdgen.studio_adapters import (
+    AdapterCard,
+    AdapterDesk,
+    Resolved,
+    tag_of,
+    with_tags,
+    without_tags,
+)
 from sdgen.tokens import BUDGET, SENTENCE_BUDGET, Tokens, reads_sentences, rough_count
 
 OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
@@ -119,6 +129,7 @@ class Studio:
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Job, threading.Thread]] = {}
         self._closed = False
+        self._adapters = AdapterDesk(Catalogue(settings.data_dir))
         self._specs = bundled_models()
         self._default = DEFAULT_MODEL
         self.model_problem = ""  # why the configured model cannot be had, as a sentence
@@ -130,13 +141,18 @@ class Studio:
     def request(self, model: object = None, **given: object) -> GenerateRequest:
         """A checked request with the model's defaults for all that is absent or None.
 
-        model: a name of models(), by default default_model(). Raises InvalidRequest and
-        ModelUnavailable.
+        model: a name of models(), by default default_model(). Tags of adapters in the prompt,
+        `<lora:name:0.8>`, move into `adapters`. Raises InvalidRequest, ModelUnavailable
+        and AdapterUnavailable.
         """
         name = model or self._default
         if not isinstance(name, str):
             raise InvalidRequest("model", "Model must be text.")
-        return self._spec(name).request(**{**given, "model": name})
+        spec = self._spec(name)
+        request = spec.request(**with_tags({**given, "model": name}))
+        for use in request.adapters:
+            self._adapters.find(use.name, spec)
+        return request
 
     def start(
         self,
@@ -148,19 +164,23 @@ class Studio:
 
         The job has the engine's events, with Saved in the place of ImageReady. folder: where the
         pictures go, by default the day's folder of the data folder. enhancement: where its prompt
-        came from, for the recipe. Raises what Engine.submit
-        raises, ModelUnavailable for a model that is not offered or damaged, and DownloadNeeded.
+        came from, for the recipe. Raises what Engine.submit raises, ModelUnavailable for a model
+        that is not offered or damaged, DownloadNeeded, and AdapterRefused.
         """
         spec = self._spec(request.model)
         self._model_files.local_folder(replace(spec, name=request.model))  # raises, if not here
+        adapters = self._adapters.resolve(request.adapters, spec)
         with self._lock:
             if self._closed:
                 raise ShuttingDown
-            inner = self._engine.submit(request.model_copy(update={"model": spec.name}))
+            asked = {"model": spec.name, "adapters": adapters.uses}
+            inner = self._engine.submit(request.model_copy(update=asked))
             outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
+            for note in adapters.notes:
+                outer.publish(Note(note))
             thread = threading.Thread(
                 target=self._follow,
-                args=(inner, outer, folder, enhancement),
+                args=(inner, outer, folder, enhancement, adapters),
                 name=f"save-{outer.id[:8]}",
                 daemon=True,  # close() waits for it; a process that is killed does not
             )
@@ -175,14 +195,21 @@ class Studio:
         return found[0] if found else None
 
     def _follow(
-        self, inner: Job, outer: Job, folder: Path | None, enhancement: Enhancement | None
+        self,
+        inner: Job,
+        outer: Job,
+        folder: Path | None,
+        enhancement: Enhancement | None,
+        adapters: Resolved,
     ) -> None:
         """Pass the inner job's events on, writing pictures on the way. Ends with the outer job."""
         try:
             for event in inner.events():
                 match event:
                     case ImageReady(image):
-                        recipe = recipe_for(outer.request, image, enhancement=enhancement)
+                        recipe = recipe_for(
+                            outer.request, image, enhancement=enhancement, adapters=adapters.recipes
+                        )
                         into = folder or day_folder(self._settings.data_dir)
                         path = save_picture(into, encode_png(image.image, recipe))
                         outer.publish(Saved(image.index, image.seed, path, image.flagged))
@@ -220,6 +247,7 @@ class Studio:
         choice: Choice = "auto",
         *,
         triggers: tuple[str, ...] = (),
+        adapters: tuple[str, ...] = (),
         again: int = 0,
         session: str = "",
         key_name: str = "",
@@ -227,14 +255,18 @@ class Studio:
     ) -> Draft:
         """A draft of a richer prompt for that model; outside the engine's queue, in at most 8 s.
 
-        choice: "auto" asks the API where there is one. triggers: words that must be in it. again:
-        how often another draft was wished for. session: who asks, for the limits. key_name: from
-        keep_key. on_text: is called with the draft as it grows, and may raise GivenUp to have
-        none. Raises InvalidRequest for a prompt that could not be drawn, and ModelUnavailable.
+        choice: "auto" asks the API where there is one. triggers: words that must be in it.
+        adapters: names whose trigger words must be in it too, beside those of the prompt's tags;
+        the tags stay at its end. again: how often another draft was wished for. session: who
+        asks, for the limits. key_name: from keep_key. on_text: is called with the draft as it
+        grows, and may raise GivenUp to have none. Raises InvalidRequest for a prompt that could
+        not be drawn, and ModelUnavailable.
         """
         request = self.request(model=model, prompt=prompt)
         spec = self._spec(request.model)
         sentences = reads_sentences(spec)
+        names = (*adapters, *(use.name for use in request.adapters))
+        words = tuple(dict.fromkeys((*triggers, *self._adapters.triggers(names, spec))))
 
         def count(text: str) -> int:
             counted = self._tokens.count(spec, text)
@@ -246,11 +278,15 @@ class Studio:
             count=count,
             rewrites=sentences,
             words=spec.words,
-            triggers=triggers,
+            triggers=words,
             again=again,
         )
         own = self._keys.find(key_name)
-        return self._enhancer.enhance(request.prompt, context, choice, own, session, on_text)
+        draft = self._enhancer.enhance(request.prompt, context, choice, own, session, on_text)
+        tags = " ".join(map(tag_of, request.adapters))
+        if not tags:
+            return draft
+        return replace(draft, text=f"{draft.text} {tags}", original=str(prompt))
 
     def prepare_enhancer(self) -> None:
         """Import what the API needs, so that the first draft need not wait for it."""
@@ -270,7 +306,7 @@ class Studio:
 
     def count_tokens(self, model: str, prompt: str) -> int | None:
         """The tokens of a prompt for a model of models(); None where it cannot say."""
-        return self._tokens.count(self._spec(model), prompt)
+        return self._tokens.count(self._spec(model), without_tags(prompt))
 
     # --- pictures
 
@@ -280,7 +316,7 @@ class Studio:
 
     def form_of(self, recipe: Recipe) -> FormFields:
         """A recipe as fields of a form, with sentences on what could not be taken over."""
-        return form_fields(recipe, self._specs.keys())
+        return form_fields(recipe, self._specs.keys(), self._adapters.catalogue.list())
 
     def recent(self, limit: int = 100) -> list[Path]:
         """The newest pictures of the data folder, newest first."""
@@ -362,6 +398,47 @@ class Studio:
             ignores=spec.ignores,
             words=spec.words,
         )
+
+    # --- adapters
+
+    def adapters(self, model: str) -> list[AdapterCard]:
+        """The LoRA adapters, judged for a model of models(). Raises ModelUnavailable."""
+        return self._adapters.cards(self._spec(model))
+
+    def inspect_adapter(self, name: str, model: str = "") -> AdapterCard:
+        """One adapter of adapters(), judged for a model.
+
+        Raises InvalidRequest for an unknown name, AdapterUnavailable, and ModelUnavailable.
+        """
+        spec = self._spec(model or self._default)
+        return self._adapters.card(self._adapters.find(name, spec), spec)
+
+    def inspect_adapter_file(self, path: Path, model: str = "") -> AdapterCard:
+        """A file that is not taken in, judged for a model. Raises AdapterRefused."""
+        return self._adapters.examine(path, self._spec(model or self._default))
+
+    def add_adapter_file(self, path: Path, original_name: str) -> AdapterReport:
+        """Take a user's file in: a copy goes to the data folder. Raises AdapterRefused and
+        StorageFailed."""
+        return self._adapters.catalogue.add_upload(path, original_name)
+
+    def adapter_download_size(self, hub_id: str) -> int:
+        """Bytes that fetch_adapter() would fetch now; 0: it is here. Fetches nothing.
+
+        Raises AdapterUnavailable with the reason: no network, no such file, no access.
+        """
+        return self._adapters.catalogue.download_size(hub_id)
+
+    def fetch_adapter(self, hub_id: str, on_progress: OnProgress) -> AdapterReport:
+        """Fetch one from the Hub; only ever called when somebody has agreed.
+
+        Raises AdapterUnavailable with the reason: no network, no such file, refused content.
+        """
+        return self._adapters.catalogue.fetch(hub_id, on_progress)
+
+    def remove_adapter(self, name: str) -> None:
+        """Remove one that somebody added. Raises AdapterUnavailable."""
+        self._adapters.catalogue.remove(name)
 
     # --- the whole
 

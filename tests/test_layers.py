@@ -30,6 +30,7 @@ LAYERS = (
     "sdgen.enhance",
     "sdgen.pictures",
     "sdgen.verify",
+    "sdgen.studio_adapters",
     "sdgen.studio",
     "sdgen.ui",
     "sdgen.launch",

@@ -1,26 +1,31 @@
 """The `parameters` text of AUTOMATIC1111's web UI, which most tools of the field read and write.
 
-    a red robot on a beach
+    a red robot on a beach <lora:minnal-murali:0.8>
     Negative prompt: blurry
     Steps: 12, Sampler: DPM++ 2M Karras, CFG scale: 3, Seed: 7, Size: 256x256, Model: picturebook
 
-Format as in its modules/infotext_utils.py (`quote`, `parse_generation_parameters`).
+Format as in its modules/infotext_utils.py (`quote`, `parse_generation_parameters`). The digits in
+"Lora hashes" are the first twelve of the whole file's SHA-256, by which Civitai finds files too.
 """
 
 import json
 import re
 
-from sdgen.metadata.recipe import Recipe
+from sdgen.adapters.tags import take_tags
+from sdgen.errors import InvalidRequest
+from sdgen.metadata.recipe import Recipe, RecipeAdapter
 from sdgen.request import SAMPLERS
 from sdgen.samplers import SAMPLER_TITLES, sampler_from_title
 
 NEGATIVE = "Negative prompt:"
 SETTINGS_CHARS = 20_000  # characters of the last line that are looked at
 _SETTING = re.compile(r'(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_HASH = re.compile(r"([^,:\s][^,:]{0,299}):\s*([0-9a-fA-F]{4,64})(?:,|$)")
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 # Settings that change nothing that a recipe of ours would say otherwise.
 _READ = {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Clip skip"}
 _READ |= {"Model", "Model hash", "Version", "RNG"}
+_READ |= {"Lora hashes"}
 _READ |= {"Original prompt", "Enhanced by", "Enhancer model"}
 
 
@@ -42,6 +47,7 @@ def parameters_text(recipe: Recipe) -> str:
         "Model": recipe.model or None,
         "Clip skip": recipe.clip_skip + 1 if recipe.clip_skip else None,
         "Version": recipe.app,
+        "Lora hashes": _lora_hashes(recipe.adapters),
         "Enhanced by": recipe.enhanced_by or None,
         "Enhancer model": recipe.enhancer_model or None,
     }
@@ -49,7 +55,8 @@ def parameters_text(recipe: Recipe) -> str:
     if recipe.original_prompt:
         said.append(f"Original prompt: {json.dumps(recipe.original_prompt, ensure_ascii=False)}")
     negative = f"\n{NEGATIVE} {recipe.negative_prompt}" if recipe.negative_prompt else ""
-    return f"{recipe.prompt}{negative}\n{', '.join(said)}".strip()
+    tags = "".join(f" {_tag(adapter)}" for adapter in recipe.adapters)
+    return f"{recipe.prompt}{tags}{negative}\n{', '.join(said)}".strip()
 
 
 def recipe_from_parameters(text: str) -> Recipe:
@@ -73,11 +80,13 @@ def recipe_from_parameters(text: str) -> Recipe:
         into.append(line)
     size = _SIZE.fullmatch(settings.get("Size", ""))
     clip_skip = _whole(settings.get("Clip skip"))
+    text, adapters, wrong_tags = _without_tags("\n".join(prompt), settings.get("Lora hashes", ""))
     others = [name for name in settings if name not in _READ][:20]
+    notes = (f"Not read, as it is not known here: {', '.join(others)}.",) if others else ()
     version = settings.get("Version", "")
     return Recipe(
         app=version if version.startswith("sdgen ") else f"A1111 {version}".strip(),
-        prompt="\n".join(prompt),
+        prompt=text,
         negative_prompt="\n".join(negative),
         seed=_whole(settings.get("Seed")),
         steps=_whole(settings.get("Steps")),
@@ -91,8 +100,40 @@ def recipe_from_parameters(text: str) -> Recipe:
         original_prompt=settings.get("Original prompt", ""),
         enhanced_by=settings.get("Enhanced by", ""),
         enhancer_model=settings.get("Enhancer model", ""),
-        notes=(f"Not read, as it is not known here: {', '.join(others)}.",) if others else (),
+        notes=(*notes, *wrong_tags),
+        adapters=adapters,
     )
+
+
+def _tag(adapter: RecipeAdapter) -> str:
+    """The tag of the prompt; with two numbers the text encoder's comes first, as A1111 has it."""
+    scale = _short(adapter.scale)
+    if adapter.text_scale is None or adapter.text_scale == adapter.scale:
+        return f"<lora:{adapter.name}:{scale}>"
+    return f"<lora:{adapter.name}:{_short(adapter.text_scale)}:{scale}>"
+
+
+def _lora_hashes(adapters: tuple[RecipeAdapter, ...]) -> str | None:
+    known = [f"{adapter.name}: {adapter.sha256[:12]}" for adapter in adapters if adapter.sha256]
+    return ", ".join(known) or None
+
+
+def _without_tags(
+    prompt: str, hashes: str
+) -> tuple[str, tuple[RecipeAdapter, ...], tuple[str, ...]]:
+    """The prompt without its tags, what they name, and a note where they cannot be read."""
+    try:
+        plain, tags = take_tags(prompt)
+    except InvalidRequest as error:
+        return prompt, (), (str(error),)
+    known = dict(_HASH.findall(hashes[:SETTINGS_CHARS]))
+    adapters = {
+        name: RecipeAdapter(
+            name=name, sha256=known.get(name, ""), scale=scale, text_scale=text_scale
+        )
+        for name, scale, text_scale in tags
+    }
+    return plain, tuple(adapters.values()), ()
 
 
 def _sampler(title: str | None, schedule: str | None) -> str | None:

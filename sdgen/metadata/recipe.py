@@ -1,10 +1,11 @@
 """The recipe: all that is needed to draw one picture again, and nothing about who asked for it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 from types import MappingProxyType
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
@@ -14,6 +15,8 @@ from sdgen.request import GenerateRequest
 from sdgen.version import VERSION
 
 APP = f"sdgen {VERSION}"
+_SHA256_DIGITS = 64
+_HASH_DIGITS = 10  # of other programs; fewer tell no file from another
 # Fields that are certainly allowed, to try the values of a recipe one at a time among them.
 _ALLOWED = MappingProxyType(
     {
@@ -27,6 +30,27 @@ _ALLOWED = MappingProxyType(
         "sampler": "euler",
     }
 )
+
+
+class RecipeAdapter(BaseModel):
+    """One LoRA adapter of a picture, so that it can be told from another one of the same name."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+    name: str
+    sha256: str = ""  # hex, of the file; other programs keep its first digits, or another hash
+    source: str = ""  # as AdapterReport.source
+    scale: float = 1.0
+    text_scale: float | None = None  # None: as scale
+
+
+class KnownAdapter(Protocol):
+    """What of an AdapterReport tells whether it is the one of a recipe."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
 
 
 class Recipe(BaseModel):
@@ -60,6 +84,7 @@ class Recipe(BaseModel):
     original_prompt: str = ""  # what the user wrote, where `prompt` is an enhancement of it
     enhanced_by: str = ""  # "built-in" or "api"
     enhancer_model: str = ""  # the language model's name
+    adapters: tuple[RecipeAdapter, ...] = ()
 
     @field_validator("versions", mode="before")
     @classmethod
@@ -98,8 +123,19 @@ def recipe_for(
     image: GeneratedImage,
     created: datetime | None = None,
     enhancement: Enhancement | None = None,
+    adapters: tuple[RecipeAdapter, ...] | None = None,
 ) -> Recipe:
-    """The recipe of one finished picture. created: when, by default now."""
+    """The recipe of one finished picture. created: when, by default now.
+
+    adapters: those of the request with hash and source; by default only what the request says.
+    """
+    if adapters is None:
+        adapters = tuple(
+            RecipeAdapter(
+                name=public_model_name(use.name), scale=use.scale, text_scale=use.text_scale
+            )
+            for use in request.adapters
+        )
     enhanced = enhancement or Enhancement("", "")
     info = image.info
     home = str(Path.home())
@@ -126,6 +162,7 @@ def recipe_for(
         original_prompt=enhanced.original_prompt,
         enhanced_by=enhanced.engine,
         enhancer_model=public_model_name(enhanced.model) if enhanced.model else "",
+        adapters=adapters,
     )
 
 
@@ -156,8 +193,11 @@ def recipe_from_json(text: str) -> Recipe:
         raise PictureUnreadable("The recipe inside this picture is damaged.") from error
 
 
-def form_fields(recipe: Recipe, models: Collection[str]) -> FormFields:
-    """What of a recipe a form can take. models: names that can be chosen here.
+def form_fields(
+    recipe: Recipe, models: Collection[str], adapters: Iterable[KnownAdapter] = ()
+) -> FormFields:
+    """What of a recipe a form can take. models: names that can be chosen here. adapters: those
+    that are here.
 
     Every value is tried against GenerateRequest; one that does not fit becomes a note.
     """
@@ -186,12 +226,66 @@ def form_fields(recipe: Recipe, models: Collection[str]) -> FormFields:
         fields["model"] = recipe.model
     elif recipe.model:
         notes.append(f"It was made with the model “{recipe.model}”, which is not offered here.")
+    _offer_adapters(fields, notes, recipe, tuple(adapters))
     if not recipe.ours:
         notes.append("It was made by another program: its seed draws another picture here.")
         notes += recipe.notes
-    if "<lora:" in recipe.prompt:
-        notes.append("Its prompt names LoRA files, which are not loaded by such tags here.")
     return FormFields(fields, tuple(notes))
+
+
+def _offer_adapters(
+    fields: dict[str, object],
+    notes: list[str],
+    recipe: Recipe,
+    here: tuple[KnownAdapter, ...],
+) -> None:
+    """The adapters that are here, by hash and else by name; what is said about the others."""
+    uses: dict[str, object] = {}
+    for adapter in recipe.adapters:
+        found = _find_adapter(adapter, here)
+        if found is None:
+            notes.append(_missing(adapter))
+            continue
+        if len(adapter.sha256) == _SHA256_DIGITS and found.sha256 != adapter.sha256:
+            notes.append(
+                f"The adapter “{adapter.name}” here is another file than the picture's, so the "
+                "picture may come out differently."
+            )
+        offered = {"name": found.name, "scale": adapter.scale, "text_scale": adapter.text_scale}
+        try:
+            checked = GenerateRequest.checked(**{**_ALLOWED, "adapters": [offered]})
+        except InvalidRequest as error:
+            notes.append(f"Left out: {error}")
+            continue
+        uses[found.name] = checked.adapters[0].model_dump()
+    kept: dict[str, object] = {}
+    _offer(kept, notes, {"adapters": tuple(uses.values())})
+    fields["adapters"] = kept.get("adapters", ())
+
+
+def _find_adapter(adapter: RecipeAdapter, here: tuple[KnownAdapter, ...]) -> KnownAdapter | None:
+    if len(adapter.sha256) >= _HASH_DIGITS:
+        for known in here:
+            if known.sha256.startswith(adapter.sha256.lower()):
+                return known
+    return next((known for known in here if known.name == adapter.name), None)
+
+
+def _missing(adapter: RecipeAdapter) -> str:
+    """An adapter that is not here, and where it came from."""
+    kind, _, place = adapter.source.partition(":")
+    whence = {
+        "hub": f"it came from the Hub: {place}",
+        "upload": "it was a file that somebody added",
+        "file": "it was a file on the machine that drew it",
+        "trained": "it was trained there",
+        "bundled": "it came with sdgen",
+    }.get(kind, "where it came from was not written down")
+    digits = f", file {adapter.sha256[:12]}" if adapter.sha256 else ""
+    return (
+        f"It used the adapter “{adapter.name}” (strength {adapter.scale:g}{digits}), which is not "
+        f"here; {whence}."
+    )
 
 
 def _offer(fields: dict[str, object], notes: list[str], given: dict[str, object]) -> None:

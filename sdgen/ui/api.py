@@ -1,19 +1,65 @@
 """The endpoints for programs: gradio_client, @gradio/client, curl and MCP. All else is private."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from sdgen.enhance import CHOICES, Choice
 from sdgen.errors import InvalidRequest, SdgenError
 from sdgen.job import Failed, Saved, Stopped
 from sdgen.metadata import parameters_text
 from sdgen.studio import Studio, enhancement_of
+from sdgen.studio_adapters import AdapterCard
 
 TRIGGERS_MAX, TRIGGER_CHARS = 8, 100
 HEARTBEAT = 0.25  # seconds; a client that went away is noticed at the next yield
+
+
+class AskedAdapter(TypedDict, total=False):
+    """One LoRA adapter of a request: its name, and strengths from -2 to 2."""
+
+    name: Required[str]
+    scale: float  # 1 where it is left out
+    text_scale: float | None  # in the text encoder; none: as scale
+
+
+class UsedAdapter(TypedDict):
+    """One adapter of a picture, so that the very file can be found again."""
+
+    name: str
+    sha256: str
+    source: str
+    scale: float
+    text_scale: float | None
+
+
+class JudgedAdapter(TypedDict):
+    """A LoRA adapter: what its file says, and what of it will apply to the model."""
+
+    name: str
+    title: str
+    local: bool
+    level: str  # "fits", "warns", "refused"; "" for one that is not on this machine
+    share: float  # of its keys that will apply, 0 to 1
+    verdict: str
+    left_out: list[list[str]]  # [module, why]
+    triggers: list[str]
+    strength: float  # recommended
+    licence: str
+    source: str
+    size_bytes: int
+    sha256: str
+    family: str
+    layout: str
+    kind: str
+    ranks: list[int]
+    alphas: list[float]
+    parts: dict[str, int]
+    base: str
 
 
 class MadePicture(TypedDict):
@@ -26,6 +72,7 @@ class MadePicture(TypedDict):
     prompt: str  # as it was drawn
     original_prompt: str  # as it was asked, where it was enhanced
     enhanced_by: str  # "built-in", "api", or ""
+    adapters: list[UsedAdapter]
 
 
 class MadeDraft(TypedDict):
@@ -57,7 +104,7 @@ class OfferedModel(TypedDict):
 def add_endpoints(
     studio: Studio, served: Callable[[Path], Path], withhold_flagged: bool = False
 ) -> None:
-    """Add `generate`, `enhance` and `models` to the Blocks that are being built.
+    """Add `generate`, `enhance`, `models` and the two on adapters to the Blocks being built.
 
     served: a picture's copy where Gradio serves files. withhold_flagged: leave out the files to
     which the model's safety checker objects, and say so.
@@ -76,12 +123,13 @@ def add_endpoints(
         sampler: str | None = None,
         exact: bool = False,
         enhance: str = "off",
+        adapters: list[AskedAdapter] | None = None,
         request: gr.Request | None = None,
     ) -> Iterator[list[dict[str, Any]]]:
         """Draw pictures of a sentence. Cancelling the call stops the drawing within one step.
 
         Args:
-            prompt: What the pictures should show.
+            prompt: What the pictures should show; `<lora:name:0.8>` in it asks for an adapter.
             negative_prompt: What they should not show.
             model: A name from `models`; by default the app's own.
             seed: 0 to 4294967295; none or -1: a new one. Picture i has seed + i.
@@ -93,6 +141,7 @@ def add_endpoints(
             sampler: euler, euler_a, ddim, dpmpp_2m, dpmpp_2m_karras, unipc or lcm.
             exact: Draw alone, so that it repeats bit for bit on the same machine.
             enhance: off; builtin, api or auto: draw a richer prompt, which the answer names.
+            adapters: LoRA adapters of `adapters`, e.g. [{"name": "minnal-murali", "scale": 0.8}].
 
         Returns:
             The pictures: each a PNG file with its recipe inside, its seed, and its recipe as text.
@@ -102,7 +151,9 @@ def add_endpoints(
             draft = None
             if enhance != "off":
                 choice = helper(enhance)
-                draft = studio.enhance(prompt, model, choice, session=session_of(request))
+                draft = studio.enhance(
+                    prompt, model, choice, adapters=names_of(adapters), session=session_of(request)
+                )
             job = studio.start(
                 studio.request(
                     model=model,
@@ -116,6 +167,7 @@ def add_endpoints(
                     num_images=num_images,
                     sampler=sampler,
                     exact=exact,
+                    adapters=adapters,
                 ),
                 enhancement=enhancement_of(draft, draft.text) if draft else None,
             )
@@ -188,11 +240,45 @@ def add_endpoints(
             for card in studio.models()
         ]
 
+    def adapters(model: str | None = None) -> list[JudgedAdapter]:
+        """List the LoRA adapters and what of each will apply to a model.
+
+        Args:
+            model: A name from `models`; by default the app's own.
+
+        Returns:
+            The adapters, those that fit first.
+        """
+        try:
+            return [_judged(card) for card in studio.adapters(name_of_model(studio, model))]
+        except SdgenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def inspect_adapter(adapter: str | gr.FileData, model: str | None = None) -> JudgedAdapter:
+        """Examine one LoRA adapter before it is used; nothing is loaded and nothing is kept.
+
+        Args:
+            adapter: A name from `adapters`, or an uploaded .safetensors file.
+            model: A name from `models`; by default the app's own.
+
+        Returns:
+            What the file says, and what of it will apply to the model.
+        """
+        try:
+            chosen = name_of_model(studio, model)
+            if isinstance(adapter, str):
+                return _judged(studio.inspect_adapter(adapter, chosen))
+            return _judged(studio.inspect_adapter_file(uploaded(adapter), chosen))
+        except SdgenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
     # Gradio describes an endpoint by its annotations, and a caller gets the last yield.
     generate.__annotations__["return"] = list[MadePicture]
     gr.api(generate, concurrency_limit=None)
     gr.api(enhance, concurrency_limit=None)
     gr.api(models, concurrency_limit=None)
+    gr.api(adapters, concurrency_limit=None)
+    gr.api(inspect_adapter, concurrency_limit=None)
 
 
 def helper(name: object) -> Choice:
@@ -222,9 +308,63 @@ def whole(number: object) -> int:
     raise InvalidRequest("again", "Again must be a whole number from 0 on.")
 
 
+def names_of(adapters: object) -> tuple[str, ...]:
+    """The names in a list of adapters from outside; what is wrong with it is said elsewhere."""
+    entries = adapters if isinstance(adapters, list) else []
+    names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def name_of_model(studio: Studio, model: object) -> str:
+    """A model from outside, or the app's own. Raises InvalidRequest."""
+    if model is not None and not isinstance(model, str):
+        raise InvalidRequest("model", "Model must be text.")
+    return model or studio.default_model()
+
+
+def uploaded(file: object) -> Path:
+    """The file that a program uploaded to Gradio before. Raises InvalidRequest for all else.
+
+    Any path can be written into a request; only those in Gradio's own folder of uploads count.
+    """
+    path = file.get("path") if isinstance(file, Mapping) else None
+    if isinstance(path, str) and "\0" not in path:
+        found = Path(path).resolve()
+        if found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file():
+            return found
+    raise InvalidRequest("adapter", "Adapter must be a name of `adapters` or an uploaded file.")
+
+
 def session_of(request: gr.Request | None) -> str:
     """Who asks, for the limits of enhancing."""
     return str(getattr(request, "session_hash", "") or "")
+
+
+def _judged(card: AdapterCard) -> JudgedAdapter:
+    """An adapter for a program; of one that is not here, what is known."""
+    report, verdict = card.report, card.verdict
+    return JudgedAdapter(
+        name=card.name,
+        title=card.title,
+        local=card.local,
+        level=verdict.level if verdict else "",
+        share=verdict.share if verdict else 0.0,
+        verdict=verdict.sentence if verdict else "",
+        left_out=[list(pair) for pair in verdict.left_out] if verdict else [],
+        triggers=list(report.triggers) if report else [],
+        strength=report.strength if report else 1.0,
+        licence=report.licence if report else "",
+        source=card.source,
+        size_bytes=report.size_bytes if report else 0,
+        sha256=report.sha256 if report else "",
+        family=report.family if report else "",
+        layout=report.layout if report else "",
+        kind=report.kind if report else "",
+        ranks=list(report.ranks) if report else [],
+        alphas=list(report.alphas) if report else [],
+        parts=asdict(report.parts) if report else {},
+        base=report.base if report else "",
+    )
 
 
 def _made(
@@ -239,6 +379,7 @@ def _made(
         "prompt": recipe.prompt,
         "original_prompt": recipe.original_prompt,
         "enhanced_by": recipe.enhanced_by,
+        "adapters": [adapter.model_dump() for adapter in recipe.adapters],
     }
     if saved.flagged and withhold_flagged:
         return {"image": None, **picture}

@@ -1,5 +1,6 @@
-"""The whole page: header, tab, endpoints, and the settings of Gradio that must not be forgotten."""
+"""The whole page: header, tabs, endpoints, and settings of Gradio that must not be forgotten."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sdgen.ui.theme import theme
 
 HERE = Path(__file__).parent
 CACHE_CHECK, CACHE_AGE = 3600, 24 * 3600  # seconds; Gradio's copies of pictures live a day
+# Uploads pass Gradio before our own limits see them: adapters may have 512 MB, pictures less.
+LARGEST_FILE, LARGEST_FILE_OF_STRANGERS = "513mb", "32mb"
 SPARE_THREADS = 32  # beside one thread for each running request, which its page's handler holds
 HEADER = """
 <header class="sd-header">
@@ -28,8 +31,21 @@ HEADER = """
 """
 
 
-def build(studio: Studio, settings: Settings, on_space: bool = False) -> gr.Blocks:
-    """The page over a studio. on_space: it is open to strangers, so flagged pictures stay back."""
+# Lays out one more tab: called with studio, settings and strangers=bool, inside the tab.
+AddTab = Callable[..., object]
+
+
+def build(
+    studio: Studio,
+    settings: Settings,
+    on_space: bool = False,
+    tabs: Sequence[tuple[str, AddTab]] = (),
+) -> gr.Blocks:
+    """The page over a studio. on_space: it is open to strangers, so flagged pictures stay back.
+
+    tabs: further ones, as (title, what lays it out).
+    """
+    strangers = open_to_strangers(settings, on_space)
     with gr.Blocks(
         title="sdgen",
         fill_width=True,
@@ -37,11 +53,27 @@ def build(studio: Studio, settings: Settings, on_space: bool = False) -> gr.Bloc
         delete_cache=(CACHE_CHECK, CACHE_AGE),
     ) as demo:
         gr.HTML(HEADER, elem_id="header")
-        enhance = EnhanceRow(studio, settings, on_space)
-        strangers = on_space or (settings.is_public and settings.login() is None)
-        tab = GenerateTab(
-            studio, settings.data_dir, enhance, withhold_flagged=on_space, may_fetch=not strangers
-        )
+
+        def drawing() -> GenerateTab:
+            enhance = EnhanceRow(studio, settings, on_space)
+            return GenerateTab(
+                studio,
+                settings.data_dir,
+                enhance,
+                withhold_flagged=on_space,
+                may_fetch=not strangers,
+            )
+
+        if tabs:
+            with gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Generate", id="generate") as shown:
+                    tab = drawing()
+                for title, add_tab in tabs:
+                    with gr.Tab(title, id=title.lower()):
+                        add_tab(studio, settings, strangers=strangers)
+            tab.on_select(shown.select)
+        else:
+            tab = drawing()
         tab.on_load(demo)
         add_endpoints(studio, tab.served, withhold_flagged=on_space)
     # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls
@@ -49,8 +81,14 @@ def build(studio: Studio, settings: Settings, on_space: bool = False) -> gr.Bloc
     return demo.queue(api_open=False, default_concurrency_limit=None)
 
 
+def open_to_strangers(settings: Settings, on_space: bool) -> bool:
+    """True where anybody may come without a login."""
+    return on_space or (settings.is_public and settings.login() is None)
+
+
 def launch_options(settings: Settings, on_space: bool = False) -> dict[str, Any]:
     """The arguments of Blocks.launch; each is a defect if forgotten."""
+    strangers = open_to_strangers(settings, on_space)
     return {
         "server_name": "0.0.0.0" if on_space else settings.host,
         "server_port": settings.port,
@@ -63,13 +101,13 @@ def launch_options(settings: Settings, on_space: bool = False) -> dict[str, Any]
         "show_error": False,  # an exception's text may hold what no stranger should read
         "run_history": False,  # it would keep every prompt in the browser, and dead links
         "enable_monitoring": False,
-        "max_file_size": "32mb",
+        "max_file_size": LARGEST_FILE_OF_STRANGERS if strangers else LARGEST_FILE,
         "ssr_mode": False,
         "strict_cors": True,
         "allowed_paths": [],  # pictures go through Gradio's own cache
         "max_threads": settings.max_queue + SPARE_THREADS,
         "footer_links": ["api", "settings"],
         "theme": theme(),
-        "css_paths": [HERE / "style.css", HERE / "enhance.css"],
+        "css_paths": [HERE / "style.css", HERE / "enhance.css", HERE / "adapters.css"],
         "js": (HERE / "page.js").read_text(encoding="utf-8"),
     }

@@ -9,9 +9,8 @@ from sdgen.request import GUIDANCE_MAX, IMAGES_MAX, PROMPT_CHARS, STEPS_MAX
 from sdgen.samplers import SAMPLER_TITLES
 from sdgen.studio import ModelCard
 from sdgen.ui import model_panel
-from sdgen.ui.form import FIELDS
-
-Update = Any  # what Gradio takes for a component: a value, gr.update(...) or gr.skip()
+from sdgen.ui.events import Update
+from sdgen.ui.form import FIELDS, chosen_adapters
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Controls:
     num_images: gr.Slider
     sampler: gr.Dropdown
     exact: gr.Checkbox
+    adapters: gr.HTML  # of AdapterPanel
 
     def in_order(self) -> list[Any]:
         """The components in the order of Form's fields."""
@@ -157,6 +157,8 @@ def fit(card: ModelCard, fields: dict[str, object] | None = None) -> list[Update
 
 def _shown(name: str, fields: dict[str, object]) -> object:
     """A field's value as its component wants it."""
+    if name == "adapters":
+        return [chosen.as_value() for chosen in chosen_adapters(fields[name])]
     if name != "seed":
         return fields[name]
     return "" if fields[name] is None else str(fields[name])

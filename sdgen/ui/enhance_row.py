@@ -8,11 +8,10 @@ import gradio as gr
 from sdgen.config import Settings
 from sdgen.request import PROMPT_CHARS
 from sdgen.studio import Studio
-from sdgen.ui.controls import Update
+from sdgen.ui.adapter_panel import chosen_names
 from sdgen.ui.enhancing import CLOSED, Asking, Drafted, DraftView, Enhancing
+from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update
 
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-QUICK = {**PRIVATE, "queue": False}
 STORE = """(stored, each, helper) => window.sdgenRestored ? { each, helper } : stored"""
 
 
@@ -99,17 +98,16 @@ class EnhanceRow:
 
     # --- what happens when
 
-    def wire(self, prompt: gr.Textbox, model: gr.Dropdown) -> None:
+    def wire(self, prompt: gr.Textbox, model: gr.Dropdown, adapters: gr.HTML) -> None:
         """All but Generate and "Draw both", which are the tab's."""
-        asked = [prompt, model, self.helper, self.key_name]
+        asked = [prompt, model, self.helper, self.key_name, adapters]
         self.once.click(self.write, asked, self.outputs, **PRIVATE)
         self.again.click(self.write_again, [*asked, self.drafted], self.outputs, **PRIVATE)
         self.use.click(self.use_it, [self.text, self.drafted], [prompt, *self.outputs], **QUICK)
         self.discard.click(self.discard_it, None, self.outputs, **QUICK)
         self.skip.click(self.deeds.skip, self.draft_id, None, **QUICK)
         self.text.change(
-            self.show_difference, [self.text, self.drafted], self.difference,
-            trigger_mode="always_last", **QUICK,
+            self.show_difference, [self.text, self.drafted], self.difference, **NEWEST
         )  # fmt: skip
         self.helper.input(self.deeds.privacy, [self.helper, self.key_name], self.privacy, **QUICK)
         who = [self.key_name, self.helper, self.privacy, self.said]
@@ -132,19 +130,20 @@ class EnhanceRow:
     # --- handlers
 
     def write(
-        self, request: gr.Request, prompt: str, model: str, helper: str, key_name: str
-    ) -> Iterator[list[Update]]:
+        self, request: gr.Request, prompt: str, model: str, helper: str, key_name: str,
+        adapters: object,
+    ) -> Iterator[list[Update]]:  # fmt: skip
         """A draft, as it grows."""
-        asking = Asking(helper, str(request.session_hash or ""), key_name)
+        asking = _asking(request, helper, key_name, adapters)
         for view in self.deeds.draft(prompt, model, 0, asking):
             yield updates(view)
 
     def write_again(
         self, request: gr.Request, prompt: str, model: str, helper: str, key_name: str,
-        drafted: Drafted | None,
+        adapters: object, drafted: Drafted | None,
     ) -> Iterator[list[Update]]:  # fmt: skip
         """Another draft for the same prompt."""
-        asking = Asking(helper, str(request.session_hash or ""), key_name)
+        asking = _asking(request, helper, key_name, adapters)
         same = drafted is not None and drafted.draft.original == prompt
         again = drafted.again + 1 if same and drafted else 0
         for view in self.deeds.draft(prompt, model, again, asking):
@@ -194,6 +193,10 @@ class EnhanceRow:
     def _forget(self, key_name: str) -> None:
         if key_name:
             self.deeds.forget_key(key_name)
+
+
+def _asking(request: gr.Request, helper: str, key_name: str, adapters: object) -> Asking:
+    return Asking(helper, str(request.session_hash or ""), key_name, chosen_names(adapters))
 
 
 def updates(view: DraftView) -> list[Update]:

@@ -70,6 +70,7 @@ class Asking(NamedTuple):
     choice: str = "builtin"
     session: str = ""
     key_name: str = ""
+    adapters: tuple[str, ...] = ()  # chosen ones, whose trigger words must be in the draft
 
 
 CLOSED = DraftView(shown=False, difference="", text="", note="", draft_id="")
@@ -107,7 +108,7 @@ class Enhancing:
             try:
                 draft = self._studio.enhance(
                     prompt, model, _choice(asking.choice), again=again, session=asking.session,
-                    key_name=asking.key_name, on_text=grow,
+                    key_name=asking.key_name, adapters=asking.adapters, on_text=grow,
                 )  # fmt: skip
                 arrived.put(draft)
             except GivenUp:

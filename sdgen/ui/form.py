@@ -2,8 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from sdgen.request import ADAPTERS_MAX, SCALE_MAX
+
+NAME_CHARS = 300  # of an adapter's name, and of a trigger word
+TRIGGERS_MAX = 20  # trigger words of one adapter
 
 
 class Form(NamedTuple):
@@ -23,6 +28,20 @@ class Form(NamedTuple):
     num_images: float | None = 1
     sampler: str | None = None
     exact: bool = False
+    adapters: object = ()  # what chosen_adapters reads; a browser may send anything
+
+
+class ChosenAdapter(NamedTuple):
+    """One adapter of the form. put: trigger words that the page wrote into the prompt for it."""
+
+    name: str
+    scale: float = 1.0
+    text_scale: float | None = None  # None: as scale
+    put: tuple[str, ...] = ()
+
+    def as_value(self) -> dict[str, object]:
+        """As the panel's component and the browser keep it."""
+        return {**self._asdict(), "put": list(self.put)}
 
 
 FIELDS = Form._fields
@@ -46,7 +65,38 @@ def request_fields(form: Form) -> dict[str, object]:
     elif re.fullmatch(r"-?\d{1,20}", seed, re.ASCII):
         fields["seed"] = int(seed)
     fields["exact"] = bool(form.exact)
+    fields["adapters"] = [
+        {"name": chosen.name, "scale": chosen.scale, "text_scale": chosen.text_scale}
+        for chosen in chosen_adapters(form.adapters)
+    ]
     return fields
+
+
+def chosen_adapters(value: object) -> tuple[ChosenAdapter, ...]:
+    """The adapters of a form; what is no adapter, or one for the second time, is left out."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return ()
+    found = [chosen for entry in value[:ADAPTERS_MAX] if (chosen := _chosen(entry))]
+    return tuple({chosen.name: chosen for chosen in reversed(found)}.values())[::-1]
+
+
+def _chosen(entry: object) -> ChosenAdapter | None:
+    if not isinstance(entry, Mapping):
+        return None
+    name, put = entry.get("name"), entry.get("put")
+    scale, text_scale = _strength(entry.get("scale")), _strength(entry.get("text_scale"))
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_CHARS:
+        return None
+    words = put[:TRIGGERS_MAX] if isinstance(put, list | tuple) else ()
+    kept = tuple(word for word in words if isinstance(word, str) and len(word) <= NAME_CHARS)
+    return ChosenAdapter(name, 1.0 if scale is None else scale, text_scale, kept)
+
+
+def _strength(value: object) -> float | None:
+    """A strength within its bounds; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return min(max(float(value), -SCALE_MAX), SCALE_MAX)
 
 
 def saved_form(saved: object) -> Form:
@@ -61,6 +111,9 @@ def saved_form(saved: object) -> Form:
                 good = isinstance(value, str)
             case "exact":
                 good = isinstance(value, bool)
+            case "adapters":
+                value = [chosen.as_value() for chosen in chosen_adapters(value)]
+                good = bool(value)
             case _:
                 good = isinstance(value, int | float) and not isinstance(value, bool)
         if good:

@@ -1,7 +1,6 @@
-"""The page's one tab so far: the sentence, the pictures, the settings; and what happens when."""
+"""The tab that draws: the sentence, the pictures, the settings; and what happens when."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,21 +8,21 @@ from urllib.parse import quote
 import gradio as gr
 
 from sdgen.errors import ModelUnavailable
-from sdgen.studio import ModelCard, Studio, enhancement_of
+from sdgen.studio import Studio, enhancement_of
+from sdgen.studio_adapters import without_tags
 from sdgen.tokens import BUDGET
-from sdgen.ui import controls, messages, model_panel, tiles
-from sdgen.ui.controls import Controls, Update
+from sdgen.ui import controls, messages, model_panel, tiles, triggers
+from sdgen.ui.adapter_panel import chosen_names
 from sdgen.ui.enhance_row import EnhanceRow, updates
 from sdgen.ui.enhancing import Asking, Drafted, DraftView, Plan, plan
+from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.form import FIELDS, Form, saved_form
 from sdgen.ui.page import Filled, Page, Pictures, View
+from sdgen.ui.side_column import SideColumn
 
 ACTIONS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-QUICK = {**PRIVATE, "queue": False}  # answers at once, so it need not wait its turn
 # Read back by the same browser only; it keeps other apps on this address from tripping over it.
 BROWSER_KEY = "sdgen-browser-state"
-OPERATOR_ONLY = "Only the operator of this app can fetch models."
 WENT_WRONG = "Something went wrong inside the app. Your settings are kept; the log says more."
 CLICK_GENERATE = "() => { setTimeout(() => document.getElementById('generate').click(), 80); }"
 # Nothing is stored before the stored values were read, or a fresh page would wipe them.
@@ -31,19 +30,6 @@ STORE_FORM = f"""(stored, ...values) => {{
   if (!window.sdgenRestored) return stored;
   return Object.fromEntries({list(FIELDS)}.map((name, i) => [name, values[i]]));
 }}"""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What is said about the chosen model."""
-
-    facts: gr.HTML
-    fetch: gr.Button
-    words: gr.HTML
-    examples: gr.HTML
-
-    def in_order(self) -> list[Any]:
-        return [self.facts, self.fetch, self.words, self.examples]
 
 
 class GenerateTab:
@@ -58,10 +44,10 @@ class GenerateTab:
         withhold_flagged: bool,
         may_fetch: bool,
     ) -> None:
-        """withhold_flagged: see Page. may_fetch: visitors may download models to this machine."""
+        """withhold_flagged: see Page. may_fetch: visitors may bring models and adapters here."""
         self._studio = studio
-        self._may_fetch = may_fetch
         self._enhance = enhance
+        self._side = SideColumn(studio, may_fetch=may_fetch)
         self._lay_out()
         self._page = Page(studio, data_dir, self._url, withhold_flagged)
         self._wire()
@@ -69,7 +55,6 @@ class GenerateTab:
     # --- layout
 
     def _lay_out(self) -> None:
-        cards = self._studio.models()
         card = self._studio.model(self._studio.default_model())
         with gr.Row(equal_height=False, elem_id="columns"):
             with gr.Column(scale=7, min_width=300, elem_id="main"):
@@ -85,53 +70,13 @@ class GenerateTab:
                 self._enhance.lay_out()
                 self._notice = gr.HTML(elem_id="notice")
                 self._stage = gr.HTML(tiles.EMPTY_STAGE, js_on_load=ACTIONS, elem_id="stage")
-                examples = gr.HTML(
+                self._examples = gr.HTML(
                     model_panel.examples(card), js_on_load=ACTIONS, elem_id="examples"
                 )
                 self._gallery = gr.HTML(js_on_load=ACTIONS, elem_id="gallery")
             with gr.Column(scale=4, min_width=280, elem_id="side"):
-                with gr.Group():
-                    model = controls.model_picker(cards, card.name)
-                    facts = gr.HTML(model_panel.facts(card), elem_id="facts")
-                    fetch = gr.Button(
-                        model_panel.download_label(card),
-                        visible=self._may_fetch and not card.local,
-                        elem_id="fetch",
-                    )
-                    self._fetching = gr.HTML(elem_id="fetching")
-                    words = gr.HTML(
-                        model_panel.vocabulary(card), js_on_load=ACTIONS, elem_id="words"
-                    )
-                with gr.Group():
-                    seed = controls.seed_box()
-                    with gr.Row(elem_id="seed-buttons"):
-                        self._dice = gr.Button("New each time", size="sm", elem_id="dice")
-                        self._reuse_seed = gr.Button("Reuse last", size="sm", elem_id="reuse-seed")
-                    steps = controls.steps_slider(card)
-                    guidance = controls.guidance_slider(card)
-                    images = controls.images_slider()
-                    with gr.Row():
-                        width = controls.side(card.width, "Width", "width")
-                        height = controls.side(card.height, "Height", "height")
-                    sampler = controls.sampler_picker(card)
-                    negative = controls.negative_box(card)
-                    exact = gr.Checkbox(
-                        label="Exact",
-                        info="Draw alone, so that it repeats bit for bit on this machine",
-                        elem_id="exact",
-                    )
-                self._enhance.lay_out_key()
-                self._drop = gr.File(
-                    label="Drop a picture to take its settings",
-                    file_types=["image"],
-                    height=120,
-                    elem_id="drop",
-                )
+                self._side.lay_out(card, prompt, self._examples, self._enhance, ACTIONS)
         self._viewer = gr.HTML(js_on_load=ACTIONS, elem_id="viewer")
-        self._controls = Controls(
-            prompt, negative, model, seed, steps, guidance, width, height, images, sampler, exact
-        )
-        self._panel = Panel(facts, fetch, words, examples)
         self._pictures = gr.State(())
         self._job_id = gr.State("")
         self._last_seed = gr.State(None)
@@ -143,8 +88,9 @@ class GenerateTab:
     # --- what happens when
 
     def _wire(self) -> None:
-        form, panel, model = self._controls.in_order(), self._panel.in_order(), self._controls.model
-        prompt, seed = self._controls.prompt, self._controls.seed
+        side = self._side
+        form, panel, model = side.controls.in_order(), side.panel, side.controls.model
+        prompt, chosen = side.controls.prompt, side.controls.adapters
         drawing = [
             self._notice,
             self._stage,
@@ -158,27 +104,24 @@ class GenerateTab:
             self.draw, asked, [*drawing, *self._enhance.outputs], **PRIVATE
         )
         both = self._enhance.both.click(self.draw_both, asked, drawing, **PRIVATE)
-        for started in (run, both):
+        proof = chosen.proof(self.draw_proof, asked, drawing, **PRIVATE)
+        for started in (run, both, proof):
             started.failure(self.went_wrong, None, [self._notice, self._stage], **QUICK)
-        self._enhance.wire(prompt, model)
+        self._enhance.wire(prompt, model, chosen)
         self._pictures.change(self._page.remember, self._pictures, self._stored_pictures, **QUICK)
         self._stop_button.click(self._page.stop, self._job_id, None, **QUICK)
         gr.on(
-            [prompt.change, model.change],
-            self.hint,
-            [model, prompt],
-            self._hint,
-            trigger_mode="always_last",
-            **QUICK,
+            [prompt.change, model.change, chosen.change],
+            self.look,
+            [model, prompt, chosen],
+            [self._hint, chosen],
+            **NEWEST,
         )
-        model.input(self.choose_model, model, [*form, *panel], **QUICK)
-        self._panel.fetch.click(self.download, model, [self._fetching, model, *panel], **PRIVATE)
-        self._panel.examples.pick(picked_text, None, prompt, **QUICK)
-        self._panel.words.word(add_word, prompt, prompt, **QUICK)
-        self._dice.click(no_seed, None, seed, **QUICK)
-        self._reuse_seed.click(last_seed, self._last_seed, seed, **QUICK)
+        self._examples.pick(picked_text, None, prompt, **QUICK)
+        side.words.word(add_word, prompt, prompt, **QUICK)
+        side.wire(self._last_seed)
         fills = [self._notice, self._enhance.drafted, *form, *panel]
-        self._drop.upload(self.read_file, [self._drop, model], [self._drop, *fills], **QUICK)
+        side.drop.upload(self.read_file, [side.drop, model], [side.drop, *fills], **QUICK)
         for shown in (self._stage, self._gallery, self._viewer):
             shown.open(self.open, self._pictures, [self._viewer, self._notice], **QUICK)
         self._viewer.reuse(self.reuse, [self._pictures, model], fills, **QUICK)
@@ -186,13 +129,13 @@ class GenerateTab:
         again.then(None, None, None, js=CLICK_GENERATE, **QUICK)
 
     def on_load(self, demo: gr.Blocks) -> None:
-        """What a fresh page asks for: the browser's form and pictures."""
+        """What a fresh page asks for: the browser's form and pictures, and what there is now."""
         self._enhance.on_load(demo)
-        form = self._controls.in_order()
+        form = self._side.controls.in_order()
         loaded = demo.load(
             self.restore,
             [self._stored_form, self._stored_pictures],
-            [*form, *self._panel.in_order(), self._notice, self._gallery, self._pictures],
+            [*form, *self._side.panel, self._notice, self._gallery, self._pictures],
             **QUICK,
         )
         loaded.then(None, None, None, js="() => { window.sdgenRestored = true; }", **QUICK)
@@ -204,6 +147,12 @@ class GenerateTab:
             js=STORE_FORM,
             **QUICK,
         )
+        self.on_select(demo.load)
+
+    def on_select(self, shown: Any) -> None:
+        """shown: the event after which the adapters on this machine may be others."""
+        adapters, model = self._side.adapters, self._side.controls.model
+        shown(adapters.offer, [model, adapters.chosen], adapters.pick, **QUICK)
 
     # --- handlers
 
@@ -215,7 +164,9 @@ class GenerateTab:
         form = Form(*values)
         planned = plan(form.prompt, form.model, text, drafted, each=each)
         if planned is None:
-            asking = Asking(helper, str(request.session_hash or ""), key_name)
+            asking = Asking(
+                helper, str(request.session_hash or ""), key_name, chosen_names(form.adapters)
+            )
             view = DraftView()
             for view in self._enhance.deeds.draft(form.prompt, form.model, 0, asking):
                 yield [*[gr.skip()] * len(View()), *updates(view)]
@@ -240,36 +191,34 @@ class GenerateTab:
         for view in self._page.compare(form, pictures, text, enhancement):
             yield [gr.skip() if part is None else part for part in view]
 
+    def draw_proof(
+        self, event: gr.EventData, pictures: Pictures, each: bool, helper: str, key_name: str,
+        text: str, drafted: Drafted | None, *values: Any,
+    ) -> Iterator[list[Update]]:  # fmt: skip
+        """What one adapter does: the same seed at several strengths."""
+        form = Form(*values)
+        planned = plan(form.prompt, form.model, text, drafted, each=each) or Plan(form.prompt)
+        form = form._replace(prompt=planned.prompt)
+        name = event_name(event)
+        for view in self._page.proof(form, pictures, name, planned.enhancement):
+            yield [gr.skip() if part is None else part for part in view]
+
     def went_wrong(self) -> tuple[str, str]:
         """A defect of ours: said plainly, and the stage is free again."""
         return messages.alert(WENT_WRONG), tiles.EMPTY_STAGE
 
-    def hint(self, model: str, prompt: str) -> str:
-        """What is said about a prompt while it is being written."""
+    def look(self, model: str, prompt: str, adapters: object) -> list[Update]:
+        """What is said while a prompt is being written: its hint, and the adapters' rows."""
+        rows = self._side.adapters.look(model, prompt, adapters)
         try:
             card = self._studio.model(model)
         except ModelUnavailable:
-            return ""
-        unknown = model_panel.unknown(card, prompt)
-        return messages.hint(unknown, self._studio.count_tokens(card.name, prompt), BUDGET)
-
-    def choose_model(self, model: str) -> list[Update]:
-        """A model's defaults and what there is to say about it."""
-        card = self._studio.model(model)
-        return [*controls.fit(card), *self._panel_of(card)]
-
-    def download(self, model: str) -> Iterator[list[Update]]:
-        """Fetch a model, showing how far it is; then the picker and the panel know it."""
-        rest = [gr.skip()] * (1 + len(self._panel.in_order()))
-        if not self._may_fetch:  # the button is hidden, but anybody can send its event
-            yield [messages.alert(OPERATOR_ONLY), *rest]
-            return
-        last = ""
-        for last in model_panel.download(self._studio, model):
-            yield [last, *rest]
-        choices = model_panel.choices(self._studio.models())
-        card = self._studio.model(model)
-        yield [last, gr.update(choices=choices), *self._panel_of(card)]
+            return ["", rows]
+        known = self._side.adapters.triggers(model, adapters)
+        plain = triggers.without(without_tags(prompt), known)
+        unknown = model_panel.unknown(card, plain)
+        tokens = self._studio.count_tokens(card.name, prompt)
+        return [messages.hint(unknown, tokens, BUDGET), rows]
 
     def read_file(self, path: str | None, model: str) -> list[Update]:
         """The settings of a dropped picture; its place is free for the next one."""
@@ -306,7 +255,7 @@ class GenerateTab:
         pictures = self._page.recall(remembered)
         return [
             *(controls.fit(card, fields) if stored else controls.fit(card)),
-            *self._panel_of(card),
+            *self._side.panel_of(card),
             messages.alert(self._studio.model_problem),
             tiles.gallery(pictures),
             pictures,
@@ -318,20 +267,9 @@ class GenerateTab:
         name = filled.fields.get("model")
         if isinstance(name, str) and name != model:
             card = self._studio.model(name)
-            return [*said, *controls.fit(card, filled.fields), *self._panel_of(card)]
-        stay = [gr.skip()] * len(self._panel.in_order())
+            return [*said, *controls.fit(card, filled.fields), *self._side.panel_of(card)]
+        stay = [gr.skip()] * len(self._side.panel)
         return [*said, *controls.fill(filled.fields), *stay]
-
-    def _panel_of(self, card: ModelCard) -> list[Update]:
-        return [
-            model_panel.facts(card),
-            gr.update(
-                value=model_panel.download_label(card),
-                visible=self._may_fetch and not card.local,
-            ),
-            model_panel.vocabulary(card),
-            model_panel.examples(card),
-        ]
 
     def served(self, path: Path) -> Path:
         """A picture's copy in Gradio's cache, which is emptied by age.
@@ -342,23 +280,6 @@ class GenerateTab:
 
     def _url(self, path: Path) -> str:
         return f"gradio_api/file={quote(str(self.served(path)))}"
-
-
-def event_name(event: gr.EventData) -> str:
-    """The `data-name` of the button that was pressed; whatever else a browser sent is ""."""
-    data = event._data
-    name = data.get("name") if isinstance(data, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def no_seed() -> str:
-    """An empty seed box: a new seed each time."""
-    return ""
-
-
-def last_seed(seed: int | None) -> str:
-    """The seed that was drawn last, for the seed box."""
-    return "" if seed is None else str(seed)
 
 
 def picked_text(event: gr.EventData) -> str:

@@ -1,12 +1,9 @@
 """The model picker in words: what each model is, costs and can draw; and its download."""
 
-import queue
-import threading
 from collections.abc import Iterator
 
-from sdgen.errors import SdgenError
 from sdgen.studio import ModelCard, Studio
-from sdgen.ui import messages
+from sdgen.ui import fetching, messages
 from sdgen.ui.messages import escape
 
 SEED_PROMPTS = (  # what people drew in the two projects that this one follows
@@ -19,11 +16,6 @@ GENERAL_PROMPTS = (
     "a lighthouse on a cliff at dawn, oil painting",
     "portrait of an old sailor, soft window light",
 )
-TICK = 0.25  # seconds between two reports of a download
-
-
-class GivenUp(Exception):
-    """The window that asked for a download is gone."""
 
 
 def choices(cards: list[ModelCard]) -> list[tuple[str, str]]:
@@ -95,67 +87,8 @@ def unknown(card: ModelCard, prompt: str) -> tuple[str, ...]:
 
 
 def download(studio: Studio, name: str) -> Iterator[str]:
-    """Fetch a model that somebody agreed to; yields HTML of how far it is, at least every TICK.
-
-    Closing the generator gives the download up. What was fetched is kept for the next try.
-    """
-    reports: queue.Queue[tuple[int, int] | SdgenError | None] = queue.Queue()
-    given_up = threading.Event()
-
-    def report(done: int, total: int) -> None:
-        if given_up.is_set():
-            raise GivenUp
-        reports.put((done, total))
-
-    def fetch() -> None:
-        try:
-            studio.download(name, report)
-            reports.put(None)
-        except SdgenError as error:
-            reports.put(error)
-        except GivenUp:
-            reports.put(None)
-
-    thread = threading.Thread(target=fetch, name=f"download-{name}", daemon=True)
-    thread.start()
-    shown = _bar("Starting the download", None)
-    try:
-        yield shown
-        while thread.is_alive() or not reports.empty():
-            newest: tuple[int, int] | SdgenError | None = (-1, 0)
-            try:
-                newest = reports.get(timeout=TICK)
-                while not reports.empty():
-                    newest = reports.get_nowait()
-            except queue.Empty:
-                pass
-            if newest is None:
-                break
-            if isinstance(newest, SdgenError):
-                yield messages.alert(str(newest))
-                return
-            if newest[0] >= 0:
-                shown = _bar(*_progress(*newest))
-            yield shown
-    finally:
-        given_up.set()
-    yield ""
-
-
-def _progress(done: int, total: int) -> tuple[str, float | None]:
-    if total <= 0:
-        return f"{messages.size(done)} fetched", None
-    return f"{messages.size(done)} of {messages.size(total)}", min(done / total, 1.0)
-
-
-def _bar(words: str, fraction: float | None) -> str:
-    now = "" if fraction is None else f' aria-valuenow="{round(100 * fraction)}"'
-    width = "" if fraction is None else f' style="width:{100 * fraction:.1f}%"'
-    kind = "sd-bar sd-waiting" if fraction is None else "sd-bar"
-    return (
-        f'<p class="sd-status">{escape(words)}</p><div class="{kind}" role="progressbar" '
-        f'aria-label="Download" aria-valuemin="0" aria-valuemax="100"{now}><i{width}></i></div>'
-    )
+    """Fetch a model that somebody agreed to, as HTML of how far it is."""
+    return fetching.progress(lambda report: studio.download(name, report), name)
 
 
 def _word_buttons(words: tuple[str, ...]) -> str:

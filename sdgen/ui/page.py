@@ -13,6 +13,7 @@ from sdgen.errors import SdgenError
 from sdgen.job import Event, Job, Preview, Progress, Queued, Saved
 from sdgen.metadata import Enhancement
 from sdgen.pictures import pictures_folder
+from sdgen.request import AdapterUse, GenerateRequest
 from sdgen.studio import Studio
 from sdgen.ui import messages, tiles
 from sdgen.ui.enhancing import Drafted, drafted_from
@@ -21,6 +22,7 @@ from sdgen.ui.forming import Forming, Picture, advance, begin
 
 HEARTBEAT = 0.25  # seconds; Gradio notices a closed page at the next yield
 REDRAW = 0.1  # seconds between two pictures of the same progress
+PROOF_STRENGTHS = (0.0, 0.5, 1.0)
 REMEMBERED = 48  # pictures that a browser remembers
 FILLED = "The picture's settings are in the form."
 GONE = "This picture is not in this window any more."
@@ -46,6 +48,14 @@ class Filled(NamedTuple):
     fields: dict[str, object]
     notice: str  # HTML
     drafted: Drafted | None = None  # where the prompt came from
+
+
+class Variant(NamedTuple):
+    """One of several requests to compare."""
+
+    label: str
+    request: GenerateRequest
+    enhancement: Enhancement | None = None
 
 
 class Page:
@@ -107,39 +117,72 @@ class Page:
         self, form: Form, pictures: Pictures, prompt: str, enhancement: Enhancement | None
     ) -> Iterator[View]:
         """Draw the form's prompt and `prompt` at the same seed, side by side in one batch."""
-        jobs: list[Job] = []
         try:
             plain = self._studio.request(model=form.model, **request_fields(form))
             fields = form._replace(prompt=prompt, seed=str(plain.seed))
             other = self._studio.request(model=form.model, **request_fields(fields))
-            jobs.append(self._studio.start(plain))
-            jobs.append(self._studio.start(other, enhancement=enhancement))
+        except SdgenError as error:
+            yield View(notice=messages.alert(str(error)))
+            return
+        variants = [Variant("Your words", plain), Variant("Enhanced", other, enhancement)]
+        yield from self._side_by_side(variants, pictures)
+
+    def proof(
+        self, form: Form, pictures: Pictures, name: str, enhancement: Enhancement | None = None
+    ) -> Iterator[View]:
+        """What one of the form's adapters does: the same seed without it, at half and at full
+        strength, side by side in one batch. The other adapters stay as they are."""
+        try:
+            fields = request_fields(form._replace(num_images=1))
+            request = self._studio.request(model=form.model, **fields)
+        except SdgenError as error:
+            yield View(notice=messages.alert(str(error)))
+            return
+        variants = [
+            Variant(f"Strength {scale:g}", at_strength(request, name, scale), enhancement)
+            for scale in PROOF_STRENGTHS
+        ]
+        yield from self._side_by_side(variants, pictures)
+
+    def _side_by_side(self, variants: Sequence["Variant"], pictures: Pictures) -> Iterator[View]:
+        """Draw several requests at once."""
+        jobs: list[Job] = []
+        try:
+            for variant in variants:
+                job = self._studio.start(variant.request, enhancement=variant.enhancement)
+                jobs.append(job)
         except SdgenError as error:
             for job in jobs:
                 job.cancel()
             yield View(notice=messages.alert(str(error)))
             return
-        pair = [begin(plain), begin(other)]
+        labels = [variant.label for variant in variants]
+        forming = [begin(variant.request) for variant in variants]
         yield View(
             notice="",
-            stage=tiles.pair(pair[0], pair[1]),
+            stage=tiles.strip(list(zip(labels, forming, strict=True))),
             gallery=tiles.gallery(pictures),
             job_id=" ".join(job.id for job in jobs),
-            last_seed=plain.seed,
+            last_seed=variants[0].request.seed,
         )
+        drawn_at = time.monotonic()
         try:
             for at, event in _in_turns(jobs):
-                before = pair[at]
-                pair[at] = advance(before, event, self._saved_picture(before))
-                if pair[at] == before:
+                before = forming[at]
+                forming[at] = after = advance(before, event, self._saved_picture(before))
+                passing = isinstance(event, Queued | Progress | Preview)
+                if passing and time.monotonic() - drawn_at < REDRAW:
+                    continue
+                if after == before:
                     yield View()
                     continue
-                view = self._view(before, pair[at], pictures, saved=before.saved != pair[at].saved)
-                both = (*reversed(pair[0].pictures), *reversed(pair[1].pictures), *pictures)
+                view = self._view(before, after, pictures, saved=before.saved != after.saved)
+                newest = (picture for each in forming for picture in reversed(each.pictures))
                 yield view._replace(
-                    stage=tiles.pair(pair[0], pair[1]),
-                    pictures=both if view.pictures is not None else None,
+                    stage=tiles.strip(list(zip(labels, forming, strict=True))),
+                    pictures=(*newest, *pictures) if view.pictures is not None else None,
                 )
+                drawn_at = time.monotonic()
         finally:
             for job in jobs:
                 if job.end is None:
@@ -242,6 +285,21 @@ class Page:
             stage=tiles.stage(forming) if forming != drawn else None,
             pictures=(*reversed(forming.pictures), *older) if saved else None,
         )
+
+
+def at_strength(request: GenerateRequest, name: str, scale: float) -> GenerateRequest:
+    """The request with one of its adapters at another strength.
+
+    A strength in the text encoder that was set apart keeps its share.
+    """
+
+    def changed(use: AdapterUse) -> AdapterUse:
+        if use.name != name:
+            return use
+        text_scale = None if use.text_scale is None else use.text_scale * scale
+        return AdapterUse(name=name, scale=scale, text_scale=text_scale)
+
+    return request.model_copy(update={"adapters": tuple(map(changed, request.adapters))})
 
 
 def _in_turns(jobs: Sequence[Job]) -> Iterator[tuple[int, Event]]:

@@ -3,7 +3,9 @@
 Buttons carry `data-action` and `data-name`; page.js turns a click into an event of the component.
 """
 
-from sdgen.metadata import Recipe
+from collections.abc import Sequence
+
+from sdgen.metadata import Recipe, RecipeAdapter
 from sdgen.samplers import SAMPLER_TITLES
 from sdgen.ui.enhancing import helper_words
 from sdgen.ui.forming import Forming, Picture
@@ -39,12 +41,12 @@ def stage(forming: Forming) -> str:
     )
 
 
-def pair(plain: Forming, enhanced: Forming) -> str:
-    """Two jobs of the same seed side by side: the user's words and more of them."""
-    return (
-        f'<div class="sd-pair"><div><h2>Your words</h2>{stage(plain)}</div>'
-        f"<div><h2>Enhanced</h2>{stage(enhanced)}</div></div>"
+def strip(labelled: Sequence[tuple[str, Forming]]) -> str:
+    """Several jobs of the same seed side by side, each with its label."""
+    columns = "".join(
+        f"<div><h2>{escape(label)}</h2>{stage(forming)}</div>" for label, forming in labelled
     )
+    return f'<div class="sd-strip" style="--columns:{len(labelled)}">{columns}</div>'
 
 
 def gallery(pictures: tuple[Picture, ...]) -> str:
@@ -103,6 +105,7 @@ def recipe_rows(recipe: Recipe) -> list[tuple[str, str]]:
         ("Guidance", recipe.guidance_scale),
         ("Sampler", titles.get(sampler, sampler)),
         ("Size", f"{recipe.width} × {recipe.height}" if recipe.width and recipe.height else ""),
+        ("Adapters", ", ".join(adapter_words(adapter) for adapter in recipe.adapters)),
         ("Model", recipe.model),
         ("Model hash", recipe.model_hash[:10]),
         ("Device", f"{recipe.device} · {recipe.dtype}" if recipe.device else ""),
@@ -111,6 +114,14 @@ def recipe_rows(recipe: Recipe) -> list[tuple[str, str]]:
         ("Made", recipe.created.replace("T", " ").replace("+00:00", " UTC")),
     ]
     return [(label, str(value)) for label, value in shown if value not in ("", None)]
+
+
+def adapter_words(adapter: RecipeAdapter) -> str:
+    """One adapter of a recipe: "minnal-murali at 0.8"."""
+    words = f"{adapter.name} at {adapter.scale:g}"
+    if adapter.text_scale is not None and adapter.text_scale != adapter.scale:
+        words += f" (text encoder {adapter.text_scale:g})"
+    return words
 
 
 def _progress(forming: Forming) -> str:

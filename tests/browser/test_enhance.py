@@ -86,7 +86,7 @@ def test_plain_and_enhanced_side_by_side(open_page: Any, engine: FakeEngine) -> 
     page.click("#enhance-once")
     expect(page.locator("#draft textarea")).to_have_value(ENHANCED)
     page.click("#draft-both")
-    expect(page.locator(f".sd-pair {DONE} img")).to_have_count(2)
+    expect(page.locator(f".sd-strip {DONE} img")).to_have_count(2)
     first, second = engine.submitted
     assert {first.prompt, second.prompt} == {"a red robot", ENHANCED}
     assert first.seed == second.seed
@@ -139,5 +139,5 @@ def test_no_serious_finding_with_a_draft(
     expect(page.locator("#draft textarea")).to_have_value(ENHANCED)
     assert findings(page, node_modules) == [], "with a draft"
     page.click("#draft-both")
-    expect(page.locator(f".sd-pair {DONE} img")).to_have_count(2)
+    expect(page.locator(f".sd-strip {DONE} img")).to_have_count(2)
     assert findings(page, node_modules) == [], "with a pair"

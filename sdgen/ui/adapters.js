@@ -1,0 +1,69 @@
+// Runs once in the panel of chosen adapters. The component's value is the list of what is chosen:
+// [{name, scale, text_scale, put}]; the server draws the rows, and strengths are kept here.
+// Gradio's names here: element, props, trigger, watch.
+const EVENTS = ["dismiss", "chip", "proof"];
+const chosen = () => (Array.isArray(props.value) ? props.value : []);
+const rowOf = (part) => part.closest(".sd-adapter");
+
+const show = (row, part, strength) => {
+  for (const input of row.querySelectorAll(`input[data-part="${part}"]`)) {
+    if (input !== document.activeElement || input.type === "range") input.value = strength;
+  }
+};
+
+// The rows as the value has them.
+const fill = () => {
+  for (const row of element.querySelectorAll(".sd-adapter")) {
+    const use = chosen().find((each) => each.name === row.dataset.name);
+    if (!use) continue;
+    const apart = typeof use.text_scale === "number";
+    show(row, "scale", use.scale);
+    show(row, "text_scale", apart ? use.text_scale : use.scale);
+    const box = row.querySelector('input[data-part="apart"]');
+    if (box) box.checked = apart;
+    row.querySelector(".sd-text-strength")?.toggleAttribute("hidden", !apart);
+  }
+};
+
+const change = (name, part, value) => {
+  props.value = chosen().map((use) => (use.name === name ? { ...use, [part]: value } : use));
+  fill();
+};
+
+const strengthOf = (input) => {
+  const strength = Number.parseFloat(input.value);
+  if (!Number.isFinite(strength)) return null;
+  return Math.min(Number(input.max), Math.max(Number(input.min), strength));
+};
+
+element.addEventListener("input", (event) => {
+  const { part } = event.target.dataset;
+  if (part !== "scale" && part !== "text_scale") return;
+  const strength = strengthOf(event.target);
+  if (strength !== null) show(rowOf(event.target), part, strength);
+});
+
+element.addEventListener("change", (event) => {
+  const { part } = event.target.dataset;
+  const row = rowOf(event.target);
+  if (!part || !row) return;
+  const use = chosen().find((each) => each.name === row.dataset.name);
+  if (!use) return;
+  if (part === "apart") {
+    change(use.name, "text_scale", event.target.checked ? use.scale : null);
+    return;
+  }
+  const strength = strengthOf(event.target);
+  if (strength !== null) change(use.name, part, strength);
+  event.target.value = strength ?? use[part] ?? use.scale;
+});
+
+element.addEventListener("click", (click) => {
+  const button = click.target.closest("[data-action]");
+  if (!button || !EVENTS.includes(button.dataset.action)) return;
+  const name = rowOf(button)?.dataset.name ?? "";
+  trigger(button.dataset.action, { name, word: button.dataset.word ?? "" });
+});
+
+watch(["value", "rows"], fill);
+fill();

@@ -1,0 +1,81 @@
+"""Something large on its way to this machine, as a bar that moves."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+from sdgen.errors import SdgenError
+from sdgen.ui import messages
+from sdgen.ui.messages import escape
+
+TICK = 0.25  # seconds between two reports
+OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
+
+
+class GivenUp(Exception):
+    """The window that asked is gone."""
+
+
+def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
+    """Run `fetch` in a thread; yields HTML of how far it is, at least every TICK, then "".
+
+    An SdgenError of it becomes the last HTML. Closing the generator gives it up; what was fetched
+    is kept for the next try.
+    """
+    reports: queue.Queue[tuple[int, int] | SdgenError | None] = queue.Queue()
+    given_up = threading.Event()
+
+    def report(done: int, total: int) -> None:
+        if given_up.is_set():
+            raise GivenUp
+        reports.put((done, total))
+
+    def work() -> None:
+        try:
+            fetch(report)
+            reports.put(None)
+        except SdgenError as error:
+            reports.put(error)
+        except GivenUp:
+            reports.put(None)
+
+    thread = threading.Thread(target=work, name=f"download-{name}", daemon=True)
+    thread.start()
+    shown = _bar("Starting the download", None)
+    try:
+        yield shown
+        while thread.is_alive() or not reports.empty():
+            newest: tuple[int, int] | SdgenError | None = (-1, 0)
+            try:
+                newest = reports.get(timeout=TICK)
+                while not reports.empty():
+                    newest = reports.get_nowait()
+            except queue.Empty:
+                pass
+            if newest is None:
+                break
+            if isinstance(newest, SdgenError):
+                yield messages.alert(str(newest))
+                return
+            if newest[0] >= 0:
+                shown = _bar(*_progress(*newest))
+            yield shown
+    finally:
+        given_up.set()
+    yield ""
+
+
+def _progress(done: int, total: int) -> tuple[str, float | None]:
+    if total <= 0:
+        return f"{messages.size(done)} fetched", None
+    return f"{messages.size(done)} of {messages.size(total)}", min(done / total, 1.0)
+
+
+def _bar(words: str, fraction: float | None) -> str:
+    now = "" if fraction is None else f' aria-valuenow="{round(100 * fraction)}"'
+    width = "" if fraction is None else f' style="width:{100 * fraction:.1f}%"'
+    kind = "sd-bar sd-waiting" if fraction is None else "sd-bar"
+    return (
+        f'<p class="sd-status">{escape(words)}</p><div class="{kind}" role="progressbar" '
+        f'aria-label="Download" aria-valuemin="0" aria-valuemax="100"{now}><i{width}></i></div>'
+    )
