@@ -89,9 +89,8 @@ def _opened(file: Image.Image) -> Opened:
     rgb = _in_srgb(image, profile) if profile and image.mode in ("RGB", "CMYK") else None
     if rgb is None:
         rgb = _eight_bits(image).convert("RGB")
-    if rgb is image:
-        rgb = image.copy()  # the file is closed soon
-    return Opened(rgb, turned, animated, transparent, converted)
+    bare = Image.frombytes("RGB", rgb.size, rgb.tobytes())  # without EXIF, texts and profile
+    return Opened(bare, turned, animated, transparent, converted)
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
