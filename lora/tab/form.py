@@ -93,10 +93,10 @@ def recipe_of(form: TrainForm, photos: str) -> TrainingRecipe:
     for field, value in form._asdict().items():
         if isinstance(value, str):
             value = value.strip()
-        if value in ("", (), []):
+        if value in (None, "", (), []):  # None: a box that was never touched
             continue
         fields[field] = _number(field, value) if field in _NUMBERS else value
-    if isinstance(fields.get("samples"), str):
+    if "samples" in fields:
         lines = (line.strip() for line in form.samples.splitlines())
         fields["samples"] = [line for line in lines if line]
     for field in ("name", "trigger"):
@@ -161,9 +161,7 @@ class Bases:
 
 def effective(form: TrainForm, family: BaseFamily, photo_count: int) -> CompleteRecipe:
     """The whole recipe, with the family's defaults. Raises InvalidRecipe."""
-    named = form._replace(
-        name=form.name.strip() or "adapter", trigger=form.trigger.strip() or "trigger"
-    )
+    named = form._replace(name="adapter", trigger=form.trigger or "trigger")
     return completed(recipe_of(named, "photos"), family, photo_count)
 
 

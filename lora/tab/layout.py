@@ -169,6 +169,7 @@ def _how() -> dict[str, Any]:
 
 def _text(field: str, lines: int = 1, placeholder: str = "") -> gr.Textbox:
     return gr.Textbox(
+        "",
         label=TITLES[field],
         info=INFO.get(field),
         placeholder=placeholder,

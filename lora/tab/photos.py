@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from lora.config import InvalidRecipe, TrainingRecipe, default_runs_folder
-from lora.dataset import Dataset, load_dataset, write_dataset
+from lora.dataset import Dataset, check, load_dataset, split, with_trigger, write_dataset
 from lora.jobs import Trainings
 from lora.runs import RunFolder, write_json
 from lora.tab.form import Bases, TrainForm, effective
@@ -54,12 +55,11 @@ class Photos:
 
         Raises NoPhotos, PhotosRefused, InvalidRecipe, ModelUnavailable, StorageFailed.
         """
-        from lora.dataset import check
-
         if not files:
             raise NoPhotos("Drop some photos first: 10 to 30 of them, or a zip.")
-        if not form.trigger.strip():
+        if not (form.trigger or "").strip():
             raise InvalidRecipe("trigger", "Choose a trigger word first: captions begin with it.")
+        key = _key(files, form, bases)
         before = self._folder(draft)
         typed = _captions(before) if before else {}
         folder = before if before and not before.recipe.exists() else self._trainings.draft()
@@ -67,14 +67,14 @@ class Photos:
         report = check(
             [Path(file) for file in files],
             folder.photos,
-            form.trigger,
-            form.class_word,
-            resolution=effective(form, bases.family(form.base), 1).resolution,
+            key.trigger,
+            key.class_word,
+            resolution=key.resolution,
             count_tokens=partial(self._count_tokens, form.base),
             captions=typed,
             on_photo=on_photo,
         )
-        write_json(folder.path / "checked.json", _key(files, form, bases))
+        write_json(folder.path / "checked.json", key._asdict())
         return Checked(folder.name, report_html(report))
 
     def is_current(self, files: list[str], draft: str, form: TrainForm, bases: Bases) -> bool:
@@ -86,7 +86,7 @@ class Photos:
             found = json.loads((folder.path / "checked.json").read_bytes())
         except (OSError, ValueError):
             return False
-        return bool(found == _key(files, form, bases))
+        return bool(found == _key(files, form, bases)._asdict())
 
     def caption(self, draft: str, name: str, text: str) -> None:
         """Keep a typed caption. Raises NoPhotos where the draft is gone."""
@@ -110,15 +110,13 @@ class Photos:
 
         Raises NoPhotos where none can be used, DatasetDamaged, StorageFailed.
         """
-        from lora.dataset import split
-
         folder = self._folder(draft)
         dataset = load_dataset(folder.photos) if folder else Dataset(())
         if folder is None or not dataset.examples:
             raise NoPhotos("None of these photos can be used; the report says why.")
         typed = _captions(folder)
         captions = {
-            one.id: _with_trigger(typed[one.name], recipe)
+            one.id: with_trigger(typed[one.name], recipe.trigger, recipe.class_word)
             for one in dataset.examples
             if one.name in typed
         }
@@ -139,12 +137,6 @@ class Photos:
             return None
 
 
-def _with_trigger(text: str, recipe: TrainingRecipe) -> str:
-    from lora.dataset.captions import with_trigger
-
-    return with_trigger(text, recipe.trigger, recipe.class_word)
-
-
 def _captions(folder: RunFolder) -> Mapping[str, str]:
     try:
         raw = json.loads((folder.path / "captions.json").read_bytes())
@@ -153,11 +145,16 @@ def _captions(folder: RunFolder) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in raw.items()} if isinstance(raw, dict) else {}
 
 
-def _key(files: list[str], form: TrainForm, bases: Bases) -> dict[str, object]:
+class _Key(NamedTuple):
     """What a check depends on."""
-    return {
-        "files": sorted([Path(file).name, Path(file).stat().st_size] for file in files),
-        "trigger": form.trigger.strip(),
-        "class_word": form.class_word.strip(),
-        "resolution": effective(form, bases.family(form.base), 1).resolution,
-    }
+
+    files: list[list[object]]
+    trigger: str
+    class_word: str
+    resolution: int
+
+
+def _key(files: list[str], form: TrainForm, bases: Bases) -> _Key:
+    recipe = effective(form, bases.family(form.base), 1)
+    sizes: list[list[object]] = [[Path(file).name, Path(file).stat().st_size] for file in files]
+    return _Key(sorted(sizes, key=str), recipe.trigger, recipe.class_word, recipe.resolution)

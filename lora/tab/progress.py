@@ -61,7 +61,8 @@ def head(view: RunView, sharing: str) -> str:
         parts.append(f'<p class="sd-sharing">{escape(sharing)}</p>')
     if view.state in CAN_GO_ON:
         parts.append(_log_tail(view.folder.log))
-    return f'<section class="sd-run" aria-label="Training" aria-busy="{busy}">{"".join(parts)}</section>'
+    opening = f'<section class="sd-run" aria-label="Training" aria-busy="{busy}">'
+    return f"{opening}{''.join(parts)}</section>"
 
 
 def words(view: RunView) -> str:

@@ -2,16 +2,11 @@
 
 import base64
 import io
-from pathlib import Path
 
-from PIL import Image, ImageDraw
-
-from lora.dataset import Example
-from lora.dataset.report import Photo, PhotoReport
+from lora.dataset import DatasetDamaged, Example, Photo, PhotoReport, draw_crop
 from sdgen.ui.messages import escape
 
 SIDE = 192  # pixels of a thumbnail
-SHADE = 0.35  # brightness of what cropping cuts away
 
 
 def report_html(report: PhotoReport) -> str:
@@ -50,26 +45,11 @@ def _card(number: int, photo: Photo) -> str:
 
 
 def crop_thumbnail(example: Example) -> str:
-    """The photo in small, dark where it is cut away, as a data URI; "" where it cannot be read."""
+    """The photo in small with its crop, as a data URI; "" where it is not there any more."""
     try:
-        return _drawn(example.path, example.crop)
-    except OSError:
+        drawn = draw_crop(example, SIDE)
+    except (DatasetDamaged, OSError):
         return ""
-
-
-def _drawn(path: Path, crop: tuple[int, int, int, int]) -> str:
-    with Image.open(path) as image:
-        width, height = image.size
-        small = image.convert("RGB")
-        small.thumbnail((SIDE, SIDE))
-    across, down = small.width / width, small.height / height
-    left, top, right, bottom = crop
-    box = (
-        round(left * across), round(top * down), round(right * across) - 1, round(bottom * down) - 1
-    )  # fmt: skip
-    mask = Image.new("L", small.size, round(255 * SHADE))
-    ImageDraw.Draw(mask).rectangle(box, fill=255)
-    shown = Image.composite(small, Image.new("RGB", small.size), mask)
     buffer = io.BytesIO()
-    shown.save(buffer, "WEBP", quality=80)
+    drawn.save(buffer, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
