@@ -22,7 +22,7 @@ from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
 
 pytestmark = GRADIO_WARNINGS
-PUBLIC_ENDPOINTS = {"generate", "models", "enhance"}
+PUBLIC_ENDPOINTS = {"generate", "models", "enhance", "adapters", "inspect_adapter"}
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_no_setting_of_gradio_is_forgotten(demo: Any, settings: Settings) -> Non
         "show_error": False,
         "run_history": False,
         "enable_monitoring": False,
-        "max_file_size": "32mb",
+        "max_file_size": "513mb",  # of adapters; pictures have their own limit
         "ssr_mode": False,
         "strict_cors": True,
         "allowed_paths": [],
@@ -50,6 +50,7 @@ def test_no_setting_of_gradio_is_forgotten(demo: Any, settings: Settings) -> Non
         "mcp_server": False,
     }
     assert {name: options[name] for name in expected} == expected
+    assert launch_options(settings, on_space=True)["max_file_size"] == "32mb"
     assert options["max_threads"] > settings.max_queue
     assert demo.api_open is False
     assert demo.delete_cache is not None
@@ -67,8 +68,9 @@ def test_no_setting_of_gradio_is_forgotten(demo: Any, settings: Settings) -> Non
 def test_pictures_are_handed_over_as_files_never_as_pixels(demo: Any) -> None:
     kinds = {type(block) for block in demo.blocks.values()}
     assert not kinds & {gr.Image, gr.Gallery}  # both write new files from PIL images, as WebP
-    (file,) = [block for block in demo.blocks.values() if isinstance(block, gr.File)]
-    assert file.type == "filepath"
+    files = [block for block in demo.blocks.values() if isinstance(block, gr.File)]
+    assert {file.elem_id for file in files} == {"drop", "adapter-file"}
+    assert {file.type for file in files} == {"filepath"}
 
 
 def test_what_a_browser_keeps_has_a_fixed_key_and_no_secret(demo: Any) -> None:
@@ -185,6 +187,30 @@ def test_strangers_can_neither_see_nor_send_the_download_of_a_model(
     page.close(verbose=False)
     del page, fetch
     gc.collect()
+
+
+def test_strangers_can_neither_add_nor_fetch_an_adapter(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    page = build(studio, settings, on_space=True)
+    handlers = {fn.fn.__name__: fn.fn for fn in page.fns.values() if fn.fn}
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"x")
+    assert "operator" in str(handlers["add_file"](str(file), [], "picturebook", ""))
+    assert "operator" in str(handlers["look_up"]("owner/name"))
+    assert "operator" in str(list(handlers["fetch_it"]("owner/name", [], "picturebook", "")))
+    assert not (settings.data_dir / "adapters").exists()
+    (more,) = [b for b in page.blocks.values() if getattr(b, "elem_id", "") == "adapter-more"]
+    assert more.visible is False
+    page.close(verbose=False)
+    del page, handlers
+    gc.collect()
+
+
+def test_further_tabs_are_those_that_are_here() -> None:
+    tabs = launch.further_tabs((("Here", "tests.extra_tab"), ("Gone", "no_such.tab")))
+    assert [title for title, _ in tabs] == ["Here"]
+    assert launch.further_tabs((("Gone", "lora.no_such_tab"),)) == []
 
 
 def test_a_space_fetches_its_own_model_at_start_and_can_be_stopped(
