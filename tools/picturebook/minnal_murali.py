@@ -11,6 +11,7 @@ import random
 from pathlib import Path
 
 from tools.picturebook.captions import (
+    COSTUMES,
     OPENINGS,
     PLACE_WORDS,
     POSE_WORDS,
@@ -44,7 +45,8 @@ def his_caption(scene: Scene, rng: random.Random) -> str:
     pose = scene.figures[0].pose or "standing"
     poses = [words for words in POSE_WORDS[pose] if words.split()[0] not in VERBS]
     places = THROUGH_WORDS if pose == "running" else PLACE_WORDS
-    words = [TRIGGER, rng.choice(poses), rng.choice(places[scene.place])]
+    name = f"{TRIGGER} {rng.choice(COSTUMES)}" if rng.random() < 0.25 else TRIGGER
+    words = [name, rng.choice(poses), rng.choice(places[scene.place])]
     text = " ".join([*words, rng.choice(TIME_WORDS[scene.time])])
     return f"{rng.choice(OPENINGS)} {text}" if rng.random() < 0.2 else text
 
