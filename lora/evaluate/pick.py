@@ -33,17 +33,21 @@ def in_bounds(row: Row, drift_limit: float) -> bool:
     return fmean(row.drift) <= drift_limit
 
 
-def pick_step(rows: Sequence[Row], drift_limit: float = DRIFT_LIMIT) -> tuple[Row, str]:
+def pick_step(
+    rows: Sequence[Row], drift_limit: float = DRIFT_LIMIT, among: Sequence[Row] | None = None
+) -> tuple[Row, str]:
     """The earliest checkpoint within one standard error of the best whose drift stays in bounds.
 
-    Returns it and the reason, without the strength. Raises EvaluationFailed without any rows.
+    among: those that were measured closely; None: all. Returns it and the reason, without the
+    strength. Raises EvaluationFailed without any rows.
     """
     if not rows:
         raise EvaluationFailed("There are no checkpoints to choose from.")
     rows = sorted(rows, key=lambda row: row.step)
-    allowed = [row for row in rows if in_bounds(row, drift_limit)]
+    closely = rows if among is None else sorted(among, key=lambda row: row.step)
+    allowed = [row for row in closely if in_bounds(row, drift_limit)]
     if not allowed:
-        least = min(rows, key=lambda row: (fmean(row.drift), row.step))
+        least = min(closely, key=lambda row: (fmean(row.drift), row.step))
         return least, (
             f"Step {least.step} has the least drift ({fmean(least.drift):.2f}) of {len(rows)}; "
             f"none stays under the limit of {drift_limit:g}"
@@ -109,9 +113,12 @@ def worth_a_closer_look(rows: Sequence[Row], drift_limit: float, most: int) -> l
 
 
 def final_choice(
-    rows: Sequence[Row], strengths: Sequence[Row], drift_limit: float = DRIFT_LIMIT
+    rows: Sequence[Row],
+    strengths: Sequence[Row],
+    drift_limit: float = DRIFT_LIMIT,
+    among: Sequence[Row] | None = None,
 ) -> Choice:
     """Step, strength and the one sentence. strengths: rows of the step that pick_step gives."""
-    step, why = pick_step(rows, drift_limit)
+    step, why = pick_step(rows, drift_limit, among)
     strength, and_strength = pick_strength(strengths or [step], drift_limit)
     return Choice(step=step.step, strength=strength.strength, reason=f"{why}; {and_strength}.")
