@@ -60,6 +60,10 @@ class Layout:
     save_now: gr.Button
     delete: gr.Button
     delete_yes: gr.Button
+    own_choice: gr.Accordion
+    step: gr.Dropdown
+    strength: gr.Slider
+    choose: gr.Button
     timer: gr.Timer
 
     def field(self, name: str) -> Any:
@@ -101,6 +105,19 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
                         "Yes, delete it with its photos", "train-delete-yes", variant="stop"
                     )
                 outcome = gr.HTML(js_on_load=script, elem_id="train-outcome")
+                with gr.Accordion(
+                    "Choose another checkpoint", open=False, visible=False, elem_id="train-choice"
+                ) as own_choice:
+                    step = gr.Dropdown(
+                        [], label="Checkpoint", filterable=False, elem_id="train-step"
+                    )
+                    strength = gr.Slider(
+                        0.1, 2.0, 1.0, step=0.1, label="Strength", info="Recommended for its use",
+                        elem_id="train-strength", buttons=[],
+                    )  # fmt: skip
+                    choose = gr.Button(
+                        "Make the adapter from it", size="sm", elem_id="train-choose"
+                    )
                 curves = gr.HTML(elem_id="train-curves")
                 samples = gr.HTML(elem_id="train-samples")
                 runs = gr.HTML(js_on_load=script, elem_id="train-runs")
@@ -108,7 +125,7 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
     return Layout(
         photos, check, notice, report, tuple(fields[name] for name in FIELDS), effective, start,
         head, curves, samples, outcome, runs, stop, resume, sample_now, save_now, delete,
-        delete_yes, timer,
+        delete_yes, own_choice, step, strength, choose, timer,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ by the photo's name, so they outlive another check and another start.
 """
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -62,18 +64,20 @@ class Photos:
         key = _key(files, form, bases)
         before = self._folder(draft)
         typed = _captions(before) if before else {}
-        folder = before if before and not before.recipe.exists() else self._trainings.draft()
+        folder = before if before and not before.recipe.exists() else None
+        folder = folder or self._trainings.draft(form.name or "photos")
         write_json(folder.path / "captions.json", typed)
-        report = check(
-            [Path(file) for file in files],
-            folder.photos,
-            key.trigger,
-            key.class_word,
-            resolution=key.resolution,
-            count_tokens=partial(self._count_tokens, form.base),
-            captions=typed,
-            on_photo=on_photo,
-        )
+        with tempfile.TemporaryDirectory(prefix="sdgen-photos-") as together:
+            report = check(
+                _gathered(files, Path(together)),
+                folder.photos,
+                key.trigger,
+                key.class_word,
+                resolution=key.resolution,
+                count_tokens=partial(self._count_tokens, form.base),
+                captions=typed,
+                on_photo=on_photo,
+            )
         write_json(folder.path / "checked.json", key._asdict())
         return Checked(folder.name, report_html(report))
 
@@ -135,6 +139,23 @@ class Photos:
             return self._studio.count_tokens(base, caption)
         except SdgenError:  # a model that the studio knows under another name
             return None
+
+
+def _gathered(files: list[str], together: Path) -> list[Path]:
+    """Uploaded files, each of which lies in a folder of its own, so that photos and their captions
+    are beside each other; zips stay as they are."""
+    zips: list[Path] = []
+    loose = False
+    for file in map(Path, files):
+        if file.suffix.lower() == ".zip":
+            zips.append(file)
+            continue
+        number, place, loose = 1, together / file.name, True
+        while place.exists():
+            number += 1
+            place = together / f"{file.stem} ({number}){file.suffix}"
+        shutil.copyfile(file, place)
+    return [together, *zips] if loose else zips
 
 
 def _captions(folder: RunFolder) -> Mapping[str, str]:

@@ -190,7 +190,7 @@ def outcome(view: RunView, adapter: str, url: Callable[[Path], str]) -> str:
             f'data-name="{escape(adapter)}" data-words="{escape(f"{trigger} {tag}".strip())}">'
             "Use it in Generate</button>"
         )
-    for path in sorted(view.folder.exports.glob("*.safetensors")):
+    for path in sorted(view.folder.exports.glob("*.safetensors"), key=lambda path: len(path.name)):
         buttons += (
             f'<a class="sd-button" href="{escape(url(path))}" download="{escape(path.name)}">'
             f"{escape(_file_words(path))}</a>"

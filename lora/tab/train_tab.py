@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,13 +21,16 @@ from lora.tab.photos import Photos
 from sdgen.config import Settings
 from sdgen.errors import SdgenError
 from sdgen.studio import Studio
-from sdgen.ui.messages import alert, escape
+from sdgen.ui.messages import alert, escape, notes
 
 Update = Any  # what Gradio takes for a component: a value, gr.update(...) or gr.skip()
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 QUICK = {**PRIVATE, "queue": False}
 PLACEHOLDERS = ("steps", "batch_size", "learning_rate", "rank", "resolution", "prior_weight",
                 "min_snr_gamma", "caption_dropout")  # fmt: skip
+VIEW = 17  # components that _show updates
+LOOKING = "Looking at the photos …"
+WENT_WRONG = "Something went wrong inside the app, or its disk is full. The log says more."
 KEPT_CURVES = 20  # runs whose losses are kept in memory
 
 
@@ -50,19 +54,20 @@ class TrainTab:
         form = list(parts.form)
         shown = [
             parts.head, parts.outcome, parts.curves, parts.samples, parts.runs, parts.stop,
-            parts.resume, parts.sample_now, parts.save_now, parts.delete, parts.delete_yes,
-            parts.timer,
+            parts.resume, parts.sample_now, parts.save_now, parts.delete, parts.own_choice,
+            parts.step, parts.strength, parts.delete_yes, parts.timer,
         ]  # fmt: skip
         view = [self._run_id, self._seen, *shown]
         checked = [parts.notice, parts.report, parts.effective, self._draft]
-        parts.check.click(self.check, [parts.photos, self._draft, *form], checked, **PRIVATE)
-        parts.report.caption(self.caption, self._draft, None, **QUICK)
-        parts.start.click(
-            self.start,
-            [parts.photos, self._draft, *form],
-            [*checked, *view],
-            **PRIVATE,
+        checking = parts.check.click(
+            self.check, [parts.photos, self._draft, *form], checked, **PRIVATE
         )
+        parts.report.caption(self.caption, self._draft, None, **QUICK)
+        starting = parts.start.click(
+            self.start, [parts.photos, self._draft, *form], [*checked, *view], **PRIVATE
+        )
+        for deed in (checking, starting):
+            deed.failure(self.went_wrong, None, parts.notice, **QUICK)
         gr.on(
             [one.change for one in form], self.show_effective, [self._draft, *form],
             parts.effective, trigger_mode="always_last", **QUICK,
@@ -79,6 +84,9 @@ class TrainTab:
             (parts.delete_yes, self.delete),
         ):
             button.click(handler, chosen, [parts.notice, *view], **QUICK)
+        parts.choose.click(
+            self.choose, [self._run_id, parts.step, parts.strength], [parts.notice, *view], **QUICK
+        )
         parts.delete.click(self.ask_delete, None, [parts.delete, parts.delete_yes], **QUICK)
         parts.runs.open(self.open, None, view, **QUICK)
         parts.timer.tick(self.look, [self._run_id, self._seen], view, **QUICK)
@@ -87,15 +95,17 @@ class TrainTab:
 
     # --- photos and settings
 
-    def check(self, files: list[str] | None, draft: str, *values: Any) -> list[Update]:
+    def check(self, files: list[str] | None, draft: str, *values: Any) -> Iterator[list[Update]]:
         """The report on the photos, before anything is trained."""
         form = TrainForm(*values)
+        yield [notes((LOOKING,)) if files else "", gr.skip(), gr.skip(), gr.skip()]
         try:
             checked = self._photos.check(files or [], draft, form, self._bases)
         except SdgenError as error:
-            return [alert(str(error)), gr.skip(), gr.skip(), gr.skip()]
+            yield [alert(str(error)), gr.skip(), gr.skip(), gr.skip()]
+            return
         said = self.show_effective(checked.draft, *values)
-        return ["", checked.report, said, checked.draft]
+        yield ["", checked.report, said, checked.draft]
 
     def caption(self, draft: str, event: gr.EventData) -> None:
         """A caption that was typed, kept at once."""
@@ -141,7 +151,7 @@ class TrainTab:
 
     # --- runs
 
-    def start(self, files: list[str] | None, draft: str, *values: Any) -> list[Update]:
+    def start(self, files: list[str] | None, draft: str, *values: Any) -> Iterator[list[Update]]:
         """Train on the checked photos; unchecked ones are checked first."""
         form = TrainForm(*values)
         try:
@@ -153,8 +163,9 @@ class TrainTab:
             folder = self._photos.freeze(draft, recipe)
             new_id = self.trainings.start(recipe.with_fields(photos=str(folder.photos)), folder)
         except SdgenError as error:
-            return [alert(str(error)), *[gr.skip()] * 17]
-        return ["", report, gr.skip(), draft, *self._show(new_id, ())]
+            yield [alert(str(error)), *[gr.skip()] * (3 + VIEW)]
+            return
+        yield ["", report, gr.skip(), draft, *self._show(new_id, ())]
 
     def stop(self, run_id: str) -> list[Update]:
         """Stop after the running step."""
@@ -171,6 +182,16 @@ class TrainTab:
     def save_now(self, run_id: str) -> list[Update]:
         """A checkpoint after the running step."""
         return self._send(run_id, "save-now")
+
+    def choose(self, run_id: str, step: int | None, strength: float) -> list[Update]:
+        """Another checkpoint or strength than the picked one."""
+        return self._after(
+            run_id, lambda: self.trainings.choose(run_id, int(step or 0), float(strength))
+        )
+
+    def went_wrong(self) -> str:
+        """A defect of ours, or a full disk: said plainly."""
+        return alert(WENT_WRONG)
 
     def ask_delete(self) -> list[Update]:
         """Once more, before a run is removed."""
@@ -239,9 +260,10 @@ class TrainTab:
             "save_now": active and view is not None and view.state == "training",
             "delete": view is not None and not active,
         }
+        choice = _choice(view)
         digests = tuple(
             hashlib.sha256(repr(part).encode()).hexdigest()
-            for part in (*html, *buttons.values(), on)
+            for part in (*html, *buttons.values(), choice, on)
         )
         old = seen if len(seen) == len(digests) else ("",) * len(digests)
         fresh = [new != before for new, before in zip(digests, old, strict=True)]
@@ -252,10 +274,11 @@ class TrainTab:
             gr.update(visible=visible) if new else gr.skip()
             for visible, new in zip(buttons.values(), fresh[len(html) :], strict=False)
         ]
+        updates += _choice_updates(*choice) if fresh[-2] else [gr.skip()] * 3
         updates.append(gr.update(visible=False) if not seen or active else gr.skip())
         updates.append(gr.Timer(active=on) if fresh[-1] else gr.skip())
         if not any(fresh):
-            return [gr.skip()] * (2 + len(updates))
+            return [gr.skip()] * VIEW
         return [view.id if view else "", digests, *updates]
 
     def _drawn_curves(self, view: RunView) -> str:
@@ -277,3 +300,20 @@ class TrainTab:
         """A file's copy in Gradio's cache, so no folder of ours is open to the web."""
         served = self._parts.head.move_resource_to_block_cache(path)
         return f"gradio_api/file={quote(str(served))}"
+
+
+def _choice(view: RunView | None) -> tuple[list[int], int | None, float]:
+    """The checkpoints that may be chosen, and what is chosen now; none before the run is done."""
+    if view is None or view.state != "done":
+        return [], None, 1.0
+    strength = view.status.best_strength
+    return view.folder.saved_steps(), view.status.best_step, 1.0 if strength is None else strength
+
+
+def _choice_updates(steps: list[int], step: int | None, strength: float) -> list[Update]:
+    choices = [(f"Step {number}", number) for number in steps]
+    return [
+        gr.update(visible=bool(steps)),
+        gr.update(choices=choices, value=step if step in steps else None),
+        gr.update(value=strength),
+    ]
