@@ -46,6 +46,7 @@ class ToyPipeline:
         self.label = "cpu"
         self.model_hash = "toy"
         self.notes: tuple[str, ...] = ()
+        self.attention = "toy"
         self.trace = Trace()
         self.closed = False
         self._seconds = seconds
@@ -143,6 +144,7 @@ class ToyWhole:
         self.label = "cpu"
         self.model_hash = "toy whole"
         self.notes: tuple[str, ...] = ()
+        self.attention = "toy"
         self.steps_taken = 0
         self._gate = gate
 

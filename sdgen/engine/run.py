@@ -94,6 +94,8 @@ class Run:
             versions=versions(),
             shared=shared,
             notes=(*pipeline.notes, *notes),
+            noise_scheduler=decoded.noise_scheduler,
+            attention=pipeline.attention,
         )
         image = GeneratedImage(
             index, self.request.seed + index, decoded.image, info, decoded.flagged

@@ -1,5 +1,6 @@
 """The recipe: all that is needed to draw one picture again, and nothing about who asked for it."""
 
+import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 from types import MappingProxyType
 from typing import Protocol
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
 from sdgen.errors import InvalidRequest, PictureUnreadable
@@ -15,6 +17,7 @@ from sdgen.request import GenerateRequest
 from sdgen.version import VERSION
 
 APP = f"sdgen {VERSION}"
+NOISE = "torch.Generator on the CPU, one a picture, seeded with its seed"
 _SHA256_DIGITS = 64
 _HASH_DIGITS = 10  # of other programs; fewer tell no file from another
 # Fields that are certainly allowed, to try the values of a recipe one at a time among them.
@@ -85,6 +88,11 @@ class Recipe(BaseModel):
     enhanced_by: str = ""  # "built-in" or "api"
     enhancer_model: str = ""  # the language model's name
     adapters: tuple[RecipeAdapter, ...] = ()
+    # The receipt: with these a picture can be drawn again and compared.
+    noise_scheduler: str = ""  # diffusers' class and its settings, as JSON
+    attention: str = ""  # diffusers' processor class
+    noise: str = ""  # where the first noise came from
+    pixels_sha256: str = ""  # hex, of the picture's RGB pixels and size
 
     @field_validator("versions", mode="before")
     @classmethod
@@ -163,7 +171,18 @@ def recipe_for(
         enhanced_by=enhanced.engine,
         enhancer_model=public_model_name(enhanced.model) if enhanced.model else "",
         adapters=adapters,
+        noise_scheduler=info.noise_scheduler,
+        attention=info.attention,
+        noise=NOISE,
+        pixels_sha256=pixels_hash(image.image),
     )
+
+
+def pixels_hash(image: Image.Image) -> str:
+    """SHA-256 (hex) of a picture's size and RGB pixels, whatever file they lie in."""
+    pixels = image.convert("RGB")
+    head = f"RGB {pixels.width}x{pixels.height} ".encode()
+    return hashlib.sha256(head + pixels.tobytes()).hexdigest()
 
 
 def public_model_name(model: str) -> str:

@@ -60,10 +60,14 @@ class DenoiseState:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A finished picture. `flagged`: the safety checker's reason, "" where it has none."""
+    """A finished picture. `flagged`: the safety checker's reason, "" where it has none.
+
+    noise_scheduler: diffusers' class and its settings as JSON, for the recipe.
+    """
 
     image: Image.Image
     flagged: str = ""
+    noise_scheduler: str = ""
 
 
 class StepPipeline(Protocol):
@@ -75,6 +79,7 @@ class StepPipeline(Protocol):
     label: str  # the device's name for a recipe: "cpu", "cuda (NVIDIA H200)"
     model_hash: str
     notes: tuple[str, ...]  # memory savings in use, and why
+    attention: str  # diffusers' attention processor, for a recipe
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
         """Sentences the user should know before it starts (prompt too long, unknown words ...)."""
@@ -111,6 +116,7 @@ class WholePipeline(Protocol):
     label: str  # the device's name for a recipe: "cpu", "cuda (NVIDIA H200)"
     model_hash: str
     notes: tuple[str, ...]
+    attention: str
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
         """Sentences the user should know before it starts."""

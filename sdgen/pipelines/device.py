@@ -191,3 +191,10 @@ def _weight_bytes(pipe: Any, outside: torch.device) -> int:
         for parameter in module.parameters()
         if parameter.device.type != outside.type
     )
+
+
+def attention_of(pipe: Any) -> str:
+    """How the denoiser computes attention: the class of diffusers' processors; "" without any."""
+    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    processors = getattr(denoiser, "attn_processors", {})
+    return ", ".join(sorted({type(processor).__name__ for processor in processors.values()}))

@@ -14,6 +14,8 @@ by which latents move.
 """
 
 import inspect
+import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,3 +116,15 @@ def take_step(
     if isinstance(scheduler, LCMScheduler):
         return output.prev_sample, output.denoised
     return output.prev_sample, output.pred_original_sample
+
+
+def described(scheduler: Any) -> str:
+    """A noise scheduler's class and settings as JSON with sorted keys; "" for none."""
+    if scheduler is None:
+        return ""
+    settings: dict[str, object] = {"class": type(scheduler).__name__}
+    for name, value in scheduler.config.items():
+        if not name.startswith("_") and value is not None:
+            finite = not isinstance(value, float) or math.isfinite(value)
+            settings[name] = value if finite else str(value)  # JSON has no infinity
+    return json.dumps(settings, sort_keys=True, default=str)

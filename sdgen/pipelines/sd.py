@@ -24,10 +24,10 @@ from sdgen.batcher import BatchKey
 from sdgen.errors import BrokenNumbers, InvalidRequest
 from sdgen.models import FolderSource, ModelSpec
 from sdgen.pipelines.base import Conditioning, Decoded, DenoiseState
-from sdgen.pipelines.device import DeviceChoice
+from sdgen.pipelines.device import DeviceChoice, attention_of
 from sdgen.pipelines.faults import free_memory
 from sdgen.pipelines.lora_bank import MIB, AdapterSet, LoraBank
-from sdgen.pipelines.noise_schedulers import noise_scheduler, set_steps, take_step
+from sdgen.pipelines.noise_schedulers import described, noise_scheduler, set_steps, take_step
 from sdgen.pipelines.previews import LatentPreview, fitted_preview, known_preview
 from sdgen.pipelines.prompts import chunks, count_tokens, plain_text
 from sdgen.pipelines.text import TextEncoding
@@ -64,6 +64,7 @@ class SdPipeline:
         self.label = choice.label
         self.model_hash = model_hash
         self.notes = tuple(notes)
+        self.attention = attention_of(pipe)
         self._safety = safety and pipe.safety_checker is not None
         self._bank = LoraBank(
             {"unet": pipe.unet, "text_encoder": pipe.text_encoder},
@@ -340,7 +341,7 @@ class SdPipeline:
                 "seed, a lower guidance or another sampler."
             )
         image: Image.Image = self.pipe.image_processor.postprocess(pixels)[0]
-        return Decoded(image, self._objection(image))
+        return Decoded(image, self._objection(image), described(state.noise_scheduler))
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [b, c, h, w] through the VAE: pixels [b, 3, H, W] in about [-1, 1]."""

@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from PIL import Image
 from sdgen.errors import BrokenNumbers
 from sdgen.models import ModelSpec
 from sdgen.pipelines.base import Decoded
-from sdgen.pipelines.device import DeviceChoice
+from sdgen.pipelines.device import DeviceChoice, attention_of
 from sdgen.pipelines.faults import free_memory, is_out_of_memory
-from sdgen.pipelines.noise_schedulers import noise_scheduler, set_steps
+from sdgen.pipelines.noise_schedulers import described, noise_scheduler, set_steps
 from sdgen.pipelines.previews import LatentPreview, known_preview
 from sdgen.request import GenerateRequest
 from sdgen.samplers import sampler_title
@@ -57,6 +58,7 @@ class WholeDiffusersPipeline:
         self.dtype = choice.dtype
         self.model_hash = model_hash
         self.notes = notes
+        self.attention = attention_of(pipe)
         self._pipe = pipe
         self._takes = frozenset(inspect.signature(pipe.__call__).parameters)
         self._own_scheduler = getattr(pipe, "scheduler", None)
@@ -112,7 +114,7 @@ class WholeDiffusersPipeline:
         finally:
             if self._own_scheduler is not None:
                 pipe.scheduler = self._own_scheduler
-        return _picture(output)
+        return replace(_picture(output), noise_scheduler=described(scheduler))
 
     def close(self) -> None:
         """Give the memory back; the pipeline cannot be used afterwards."""

@@ -1,0 +1,131 @@
+"""A picture and the same recipe drawn again: what is said of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from sdgen.job import RunInfo
+from sdgen.metadata import Recipe, pixels_hash
+from sdgen.verify import compare, differences, structural_similarity
+
+
+def scene(seed: int = 0, side: int = 64) -> Image.Image:
+    """Blobs of colour: more like a picture than noise is."""
+    noise = np.random.default_rng(seed).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def nudged(image: Image.Image, by: int, every: int = 1) -> Image.Image:
+    pixels = np.asarray(image).astype(int)
+    pixels[::every] = np.clip(pixels[::every] + by, 0, 255)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def recipe(image: Image.Image, **changes: object) -> Recipe:
+    return Recipe(app="sdgen 0.1.0", prompt="x", pixels_sha256=pixels_hash(image), **changes)
+
+
+INFO = RunInfo(
+    model="picturebook",
+    model_hash="a" * 64,
+    device="cpu",
+    dtype="float32",
+    versions=(("torch", "2.13.0"), ("diffusers", "0.42.1")),
+    shared=False,
+    noise_scheduler='{"class": "EulerDiscreteScheduler"}',
+    attention="AttnProcessor2_0",
+)
+
+
+def test_the_hash_is_of_pixels_and_size_alone() -> None:
+    image = scene()
+    assert pixels_hash(image) == pixels_hash(image.convert("RGBA"))
+    assert pixels_hash(image) != pixels_hash(nudged(image, 1, every=64))
+    flat = Image.new("RGB", (4, 8))
+    assert pixels_hash(flat) != pixels_hash(Image.new("RGB", (8, 4)))
+
+
+def test_the_same_pixels_are_bit_identical() -> None:
+    found = compare(scene(), scene(), recipe(scene()))
+    assert found.answer == "identical"
+    assert (found.largest, found.altered) == (0, False)
+    assert found.ssim == pytest.approx(1.0)
+
+
+def test_one_step_of_255_is_nearly_and_says_why() -> None:
+    image = scene()
+    shared = compare(image, nudged(image, 1), recipe(image, shared=True))
+    assert shared.answer == "nearly"
+    assert "batch" in shared.sentence
+    moved = compare(image, nudged(image, 1), recipe(image), ("torch 2.10.0 became 2.13.0",))
+    assert moved.sentence == (
+        "Identical to within 1/255 a pixel because torch 2.10.0 became 2.13.0."
+    )
+
+
+def test_small_changes_are_alike_and_others_different() -> None:
+    image = scene()
+    soft = compare(image, image.filter(ImageFilter.GaussianBlur(0.6)), recipe(image), ("x is y",))
+    assert soft.answer == "alike"
+    assert f"SSIM {soft.ssim:.3f}" in soft.sentence
+    assert "x is y" in soft.sentence
+    assert compare(image, scene(1), recipe(image)).answer == "different"
+
+
+def test_another_size_is_different() -> None:
+    found = compare(scene(), scene(side=128), recipe(scene()))
+    assert found.answer == "different"
+    assert "64x64" in found.sentence
+    assert "128x128" in found.sentence
+
+
+def test_a_touched_up_picture_is_told() -> None:
+    image = scene()
+    found = compare(nudged(image, 40, every=2), image, recipe(image))
+    assert found.altered
+    assert found.sentence.startswith("The picture was changed after it was saved.")
+    unknown = compare(image, image, Recipe(app="A1111", prompt="x"))
+    assert unknown.altered is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ()),
+        ({"device": "cuda (NVIDIA H200)"}, ("the device cuda (NVIDIA H200) became cpu",)),
+        ({"dtype": "bfloat16"}, ("the numbers bfloat16 became float32",)),
+        ({"model_hash": "b" * 64}, ("the model's weights are others",)),
+        ({"model_hash": "a" * 10}, ()),
+        ({"versions": (("torch", "2.10.0"),)}, ("torch 2.10.0 became 2.13.0",)),
+        ({"noise_scheduler": '{"class": "DDIM"}'}, ("the sampler's settings are others",)),
+    ],
+)
+def test_what_differs_is_named(changes: dict[str, object], said: tuple[str, ...]) -> None:
+    assert differences(Recipe(app="sdgen 0.1.0", prompt="x", **changes), INFO) == said
+
+
+def test_what_a_recipe_does_not_say_is_not_compared() -> None:
+    assert differences(Recipe(app="A1111 v1.9", prompt="x"), INFO) == ()
+    assert differences(Recipe(app="sdgen 0.1.0", prompt="x"), replace(INFO, versions=())) == ()
+
+
+def test_ssim_is_as_in_the_paper() -> None:
+    """Against a direct transcription with explicit windows."""
+    a, b = scene(2, 24), scene(3, 24)
+    luma = [np.asarray(i, dtype=float) @ np.array([0.299, 0.587, 0.114]) for i in (a, b)]
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    values = []
+    for y in range(24 - 10):
+        for x in range(24 - 10):
+            one, other = (plane[y : y + 11, x : x + 11] for plane in luma)
+            m1, m2 = (window * one).sum(), (window * other).sum()
+            v1, v2 = (window * (one - m1) ** 2).sum(), (window * (other - m2) ** 2).sum()
+            cov = (window * (one - m1) * (other - m2)).sum()
+            c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+            top = (2 * m1 * m2 + c1) * (2 * cov + c2)
+            values.append(top / ((m1**2 + m2**2 + c1) * (v1 + v2 + c2)))
+    assert structural_similarity(a, b) == pytest.approx(float(np.mean(values)), abs=1e-9)
