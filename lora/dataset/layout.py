@@ -5,7 +5,7 @@
     FOLDER/metadata.jsonl  {"file_name": ..., "text": ...}, as diffusers' scripts read it by
                            datasets' imagefolder; the other fields are ours
     FOLDER/held_out/       the same for photos that are never trained on; kohya's tools do not look
-                           into folders of a folder
+                           into folders of a folder, datasets does
 
 metadata.jsonl is written last: a folder without it is unfinished.
 """

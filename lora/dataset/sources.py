@@ -30,7 +30,8 @@ def read_source(source: Path | Sequence[Path]) -> list[SourceFile]:
     paths = [source] if isinstance(source, Path) else list(source)
     files: list[SourceFile] = []
     for place, path in enumerate(paths):
-        top = f"{place}:" if len(paths) > 1 else ""  # captions belong to what they came with
+        # Captions belong to the photos they came with; loose files came together.
+        top = f"{place}:" if len(paths) > 1 and _is_folder_or_zip(path) else ""
         try:
             for file in _files_of(path, top):
                 files.append(file)
@@ -40,6 +41,10 @@ def read_source(source: Path | Sequence[Path]) -> list[SourceFile]:
                 f"'{display(path.name)}' cannot be read: {error.strerror or 'the disk fails'}."
             ) from error
     return files
+
+
+def _is_folder_or_zip(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".zip"
 
 
 def _files_of(path: Path, top: str) -> Iterator[SourceFile]:
