@@ -117,7 +117,10 @@ def test_the_report_is_told_in_lines_and_as_json(
     long = next(photo for photo in content["photos"] if photo["name"] == "long.jpg")
     assert long["caption"].startswith("my cat, on a red sofa")
     assert long["caption"].endswith(long["unread"])
-    assert long["findings"][0]["level"] == "warning"
+    assert {one["kind"]: one["level"] for one in long["findings"]} == {
+        "no_trigger": "note",
+        "long_caption": "warning",
+    }
 
 
 def test_the_dataset_is_written_and_every_photo_can_be_trained_on(mixed: PhotoReport) -> None:
