@@ -81,7 +81,13 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("size_bytes", "words"),
-    [(0, "an unknown size"), (35_000_000, "35 MB"), (999_000_000, "1.0 GB"), (2.75e9, "2.8 GB")],
+    [
+        (0, "an unknown size"),
+        (180_200, "180 kB"),
+        (35_000_000, "35 MB"),
+        (999_000_000, "1.0 GB"),
+        (2.75e9, "2.8 GB"),
+    ],
 )
 def test_sizes_in_words(size_bytes: int, words: str) -> None:
     assert messages.size(size_bytes) == words

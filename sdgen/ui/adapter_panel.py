@@ -50,7 +50,7 @@ class AdapterPanel:
                 "Add an adapter", open=False, elem_id="adapter-more", visible=self._may_add
             ):
                 self.file = gr.File(
-                    label="A .safetensors file", file_types=[".safetensors"], height=110,
+                    label="A .safetensors file", file_types=[".safetensors"], height=120,
                     elem_id="adapter-file",
                 )  # fmt: skip
                 self.hub = gr.Textbox(

@@ -45,12 +45,14 @@ def duration(seconds: float) -> str:
 
 
 def size(size_bytes: int) -> str:
-    """A number of bytes in words: "2.8 GB", "35 MB"; "an unknown size" for zero."""
+    """A number of bytes in words: "2.8 GB", "35 MB", "180 kB"; "an unknown size" for zero."""
     if size_bytes <= 0:
         return "an unknown size"
     if size_bytes >= 995_000_000:
         return f"{size_bytes / 1e9:.1f} GB"
-    return f"{max(1, round(size_bytes / 1e6))} MB"
+    if size_bytes >= 995_000:
+        return f"{round(size_bytes / 1e6)} MB"
+    return f"{max(1, round(size_bytes / 1e3))} kB"
 
 
 def queue_words(ahead: int) -> str:
