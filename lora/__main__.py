@@ -27,6 +27,7 @@ ENVIRONMENT = MappingProxyType(
     {
         "DIFFUSERS_DISABLE_REMOTE_CODE": "1",  # no code out of model repositories, ever
         "TRANSFORMERS_VERBOSITY": "error",  # its hints on import are not for who trains
+        "DIFFUSERS_VERBOSITY": "error",
     }
 )
 

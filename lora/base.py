@@ -102,7 +102,9 @@ class Base:
         modules = (self.unet, self.vae, *self.text_encoders)
         training = [module.training for module in modules]
         for module in modules:
-            module.eval().to(self.device)
+            module.eval()
+            if self.device.type != "cpu":  # where `rest` has put them aside
+                module.to(self.device)
         try:
             with torch.no_grad():
                 yield
@@ -164,7 +166,7 @@ def load_base(
         dtype = "float32"
     wanted = settings.model_copy(update={"dtype": dtype, "safety_checker": False})
     loaded: Any = load_pipeline(spec, wanted, settings.data_dir / "cache", hub_cache)
-    pipe = loaded.pipe
+    pipe = loaded.pipe if hasattr(loaded, "pipe") else loaded._pipe
     _undo_savings(pipe, loaded.device)
     scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
     prediction = scheduler.config.prediction_type
