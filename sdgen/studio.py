@@ -38,6 +38,7 @@ from sdgen.job import (
     EngineStatus,
     Failed,
     Finished,
+    GeneratedImage,
     Heartbeat,
     ImageReady,
     Job,
@@ -73,7 +74,9 @@ from sdgen.studio_adapters import (
     with_tags,
     without_tags,
 )
+from sdgen.studio_verify import verify_picture
 from sdgen.tokens import BUDGET, SENTENCE_BUDGET, Tokens, reads_sentences, rough_count
+from sdgen.verify import Verification
 
 OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
 
@@ -167,14 +170,11 @@ class Studio:
         came from, for the recipe. Raises what Engine.submit raises, ModelUnavailable for a model
         that is not offered or damaged, DownloadNeeded, and AdapterRefused.
         """
-        spec = self._spec(request.model)
-        self._model_files.local_folder(replace(spec, name=request.model))  # raises, if not here
-        adapters = self._adapters.resolve(request.adapters, spec)
+        asked, adapters = self._for_engine(request)
         with self._lock:
             if self._closed:
                 raise ShuttingDown
-            asked = {"model": spec.name, "adapters": adapters.uses}
-            inner = self._engine.submit(request.model_copy(update=asked))
+            inner = self._engine.submit(asked)
             outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
             for note in adapters.notes:
                 outer.publish(Note(note))
@@ -187,6 +187,17 @@ class Studio:
             self._running[outer.id] = outer, thread
             thread.start()
         return outer
+
+    def _for_engine(self, request: GenerateRequest) -> tuple[GenerateRequest, Resolved]:
+        """The request with the engine's names for model and adapters, and those adapters.
+
+        Raises ModelUnavailable, DownloadNeeded, AdapterUnavailable and AdapterRefused.
+        """
+        spec = self._spec(request.model)
+        self._model_files.local_folder(replace(spec, name=request.model))  # raises, if not here
+        adapters = self._adapters.resolve(request.adapters, spec)
+        asked = {"model": spec.name, "adapters": adapters.uses}
+        return request.model_copy(update=asked), adapters
 
     def job(self, job_id: str) -> Job | None:
         """The job of that id while it runs, so that a page can find its own again."""
@@ -318,6 +329,19 @@ class Studio:
         """A recipe as fields of a form, with sentences on what could not be taken over."""
         return form_fields(recipe, self._specs.keys(), self._adapters.catalogue.list())
 
+    def verify(self, path: Path) -> Verification:
+        """Draw the recipe inside a picture file again, exactly, and say how the two compare.
+
+        Waits for its turn in the queue. Raises PictureUnreadable, and what Engine.submit and a job
+        raise; a model or an adapter that is not here is an answer.
+        """
+        return verify_picture(path, self._adapters.catalogue.list(), self.request, self._draw_one)
+
+    def _draw_one(self, request: GenerateRequest) -> GeneratedImage:
+        """The one picture of a request, kept nowhere."""
+        job = self._engine.submit(self._for_engine(request)[0])
+        return job.result().images[0]
+
     def recent(self, limit: int = 100) -> list[Path]:
         """The newest pictures of the data folder, newest first."""
         return list_pictures(self._settings.data_dir, limit)
@@ -421,6 +445,15 @@ class Studio:
         """Take a user's file in: a copy goes to the data folder. Raises AdapterRefused and
         StorageFailed."""
         return self._adapters.catalogue.add_upload(path, original_name)
+
+    def use_adapter_file(self, path: Path) -> AdapterReport:
+        """Use a file of this machine where it lies, for as long as this program runs; for the
+        command line, never for a page. Raises AdapterRefused."""
+        return self._adapters.catalogue.add_path(path)
+
+    def broken_adapters(self) -> list[tuple[str, str]]:
+        """Files among the adapters that cannot be used: (name, why)."""
+        return self._adapters.catalogue.broken()
 
     def adapter_download_size(self, hub_id: str) -> int:
         """Bytes that fetch_adapter() would fetch now; 0: it is here. Fetches nothing.

@@ -31,6 +31,7 @@ LAYERS = (
     "sdgen.pictures",
     "sdgen.verify",
     "sdgen.studio_adapters",
+    "sdgen.studio_verify",
     "sdgen.studio",
     "sdgen.ui",
     "sdgen.launch",

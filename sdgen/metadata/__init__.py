@@ -5,13 +5,16 @@ picture_file.py: files of ours and of others.
 """
 
 from sdgen.metadata.a1111 import parameters_text, recipe_from_parameters
-from sdgen.metadata.picture_file import encode_png, read_recipe
+from sdgen.metadata.picture_file import encode_png, read_picture, read_recipe
 from sdgen.metadata.recipe import (
     Enhancement,
     FormFields,
+    KnownAdapter,
     Recipe,
     RecipeAdapter,
+    find_adapter,
     form_fields,
+    missing_adapter,
     pixels_hash,
     public_model_name,
     recipe_for,
@@ -21,13 +24,17 @@ from sdgen.metadata.recipe import (
 __all__ = [
     "Enhancement",
     "FormFields",
+    "KnownAdapter",
     "Recipe",
     "RecipeAdapter",
     "encode_png",
+    "find_adapter",
     "form_fields",
+    "missing_adapter",
     "parameters_text",
     "pixels_hash",
     "public_model_name",
+    "read_picture",
     "read_recipe",
     "recipe_for",
     "recipe_from_json",

@@ -64,7 +64,16 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises PictureUnreadable: no such file, no picture, damaged, too big, or without a recipe.
     """
-    texts = _read_texts(path)
+    return _recipe_of(_read_texts(path)[1])
+
+
+def read_picture(path: Path) -> tuple[Image.Image, Recipe]:
+    """A picture's pixels (RGB) and the recipe inside its file. Raises as read_recipe."""
+    image, texts = _read_texts(path)
+    return image, _recipe_of(texts)
+
+
+def _recipe_of(texts: dict[str, str]) -> Recipe:
     ours, theirs = texts.get(_JSON_KEY), texts.get(_PARAMETERS_KEY)
     if max(len(ours or ""), len(theirs or "")) > TEXT_CHARS_MAX:
         raise PictureUnreadable("This picture holds far more text than a recipe has.")
@@ -75,8 +84,8 @@ def read_recipe(path: Path) -> Recipe:
     return recipe_from_parameters(theirs)
 
 
-def _read_texts(path: Path) -> dict[str, str]:
-    """The texts of a picture file. Raises PictureUnreadable."""
+def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
+    """The pixels and the texts of a picture file. Raises PictureUnreadable."""
     try:
         if not path.is_file():  # a pipe, for one, would never end
             raise PictureUnreadable("There is no such file.")
@@ -91,7 +100,8 @@ def _read_texts(path: Path) -> dict[str, str]:
                     f"This picture has {image.width}x{image.height} pixels; "
                     f"at most {PIXELS_MAX // 1_000_000} million are looked at."
                 )
-            return _texts_of(image)
+            texts = _texts_of(image)
+            return image.convert("RGB"), texts
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureUnreadable("This picture has too many pixels to look at.") from error
     except UnidentifiedImageError as error:

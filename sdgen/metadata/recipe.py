@@ -261,9 +261,9 @@ def _offer_adapters(
     """The adapters that are here, by hash and else by name; what is said about the others."""
     uses: dict[str, object] = {}
     for adapter in recipe.adapters:
-        found = _find_adapter(adapter, here)
+        found = find_adapter(adapter, here)
         if found is None:
-            notes.append(_missing(adapter))
+            notes.append(missing_adapter(adapter))
             continue
         if len(adapter.sha256) == _SHA256_DIGITS and found.sha256 != adapter.sha256:
             notes.append(
@@ -282,7 +282,8 @@ def _offer_adapters(
     fields["adapters"] = kept.get("adapters", ())
 
 
-def _find_adapter(adapter: RecipeAdapter, here: tuple[KnownAdapter, ...]) -> KnownAdapter | None:
+def find_adapter(adapter: RecipeAdapter, here: tuple[KnownAdapter, ...]) -> KnownAdapter | None:
+    """The one of those that are here that a recipe means: by hash, else by name; or None."""
     if len(adapter.sha256) >= _HASH_DIGITS:
         for known in here:
             if known.sha256.startswith(adapter.sha256.lower()):
@@ -290,7 +291,7 @@ def _find_adapter(adapter: RecipeAdapter, here: tuple[KnownAdapter, ...]) -> Kno
     return next((known for known in here if known.name == adapter.name), None)
 
 
-def _missing(adapter: RecipeAdapter) -> str:
+def missing_adapter(adapter: RecipeAdapter) -> str:
     """An adapter that is not here, and where it came from."""
     kind, _, place = adapter.source.partition(":")
     whence = {
