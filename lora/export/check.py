@@ -29,7 +29,7 @@ from sdgen.config import read_settings
 from sdgen.errors import SdgenError
 
 OUTPUT_ERROR = 1e-3  # RMS, of the trained model's output; fp16 rounds to 2^-11
-OUTPUT_ERROR_HALF = 5e-3  # where the model itself computes in half precision
+OUTPUT_ERROR_BF16 = 5e-3  # where the model itself computes in bfloat16, which rounds to 2^-8
 MOVE_ERROR = 0.02  # RMS, of what the adapter changes: a lost module or alpha shows here
 SAME_BASE = 1e-4
 TIMEOUT = 1800.0  # seconds
@@ -138,7 +138,7 @@ def check_files(job: Job, folder: Path) -> list[FileCheck]:
 
 def _judge(check: FileCheck, modules: int) -> None:
     """Raises ExportFailed when the file is not what was trained."""
-    bound = OUTPUT_ERROR if check.precision == "float32" else OUTPUT_ERROR_HALF
+    bound = OUTPUT_ERROR_BF16 if check.precision == "bfloat16" else OUTPUT_ERROR
     if check.modules != modules:
         raise ExportFailed(
             f"The exported file {check.name} is wrong: diffusers finds {check.modules} of its "
@@ -193,7 +193,7 @@ def _check(job: Job) -> list[FileCheck]:
     found = []
     for path in map(Path, job.files):
         now = answers(base, job.prompts)
-        same = SAME_BASE if job.precision == "float32" else OUTPUT_ERROR_HALF
+        same = SAME_BASE if job.precision == "float32" else OUTPUT_ERROR_BF16
         if any(relative(now[name], plain[name], plain[name]) > same for name in plain):
             raise ExportFailed("the base answers otherwise than it did while training.")
         base.pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="check")

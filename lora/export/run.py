@@ -1,9 +1,8 @@
 """A run's checkpoint as finished files: written, proven in a fresh process, and only then kept."""
 
-import re
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,9 +35,10 @@ from lora.export.recipe_in_file import (
 )
 from lora.network import detach, load_adapter_state
 from lora.runs import RunFolder, write_whole
-from sdgen.config import read_settings
+from sdgen.adapters.store import adapters_folder, slug
 from sdgen.errors import StorageFailed
 from sdgen.metadata import public_model_name
+from sdgen.pipelines.faults import free_memory
 
 SUFFIX, KOHYA_SUFFIX = ".safetensors", ".kohya.safetensors"
 
@@ -87,7 +87,8 @@ def export(
     recipe = CompleteRecipe.read(run.recipe)
     tensors = read_adapter(run, step)
     modules = len(ranks_of(tensors))
-    base = base or _exact_base(recipe)
+    given = base is not None
+    base = base or load_base(recipe)
     probe = _Probe.of(base, recipe, tensors)
     facts = _facts(run, recipe, load_dataset(run.photos), base, step, strength, captions)
     layers = int(base.unet.config.layers_per_block) if base.is_sdxl else None
@@ -95,7 +96,7 @@ def export(
         SUFFIX: peft_layout(tensors, dtype),
         KOHYA_SUFFIX: kohya_layout(tensors, dtype, layers),
     }
-    slug = slug_of(recipe.name)
+    name = slug(recipe.name)
     with tempfile.TemporaryDirectory(prefix="sdgen-export-") as scratch:
         folder = Path(scratch)
         names = []
@@ -103,8 +104,8 @@ def export(
             _check_finite(written)
             kind: Layout = "peft" if suffix == SUFFIX else "kohya"
             entries = metadata(facts, tensors, kind, written)
-            (folder / f"{slug}{suffix}").write_bytes(save(written, entries))
-            names.append(str(folder / f"{slug}{suffix}"))
+            (folder / f"{name}{suffix}").write_bytes(save(written, entries))
+            names.append(str(folder / f"{name}{suffix}"))
         write_probe(folder / "probe", probe.plain, probe.trained)
         job = Job(
             base=recipe.base,
@@ -115,8 +116,9 @@ def export(
             files=tuple(names),
             modules=modules,
         )
-        checks = check_files(job, folder)
-        return _keep(run, folder, slug, data_dir, checks)
+        with _out_of_the_way(base, given):
+            checks = check_files(job, folder)
+        return _keep(run, folder, name, data_dir, checks)
 
 
 def adapter_from_file(path: Path) -> dict[str, Tensor]:
@@ -131,11 +133,6 @@ def adapter_from_file(path: Path) -> dict[str, Tensor]:
     if any(name.startswith("lora_") for name in tensors):
         raise ExportFailed(f"{path.name} is the copy for kohya's tools; take the other.")
     return from_peft_layout(tensors)
-
-
-def slug_of(name: str) -> str:
-    """An adapter's name as a file name: "Minnal Murali" is "minnal-murali"."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "adapter"
 
 
 @dataclass(frozen=True)
@@ -156,19 +153,6 @@ class _Probe:
             return cls(prompts, plain, answers(base, prompts))
         finally:
             detach(base)
-
-
-def _exact_base(recipe: CompleteRecipe) -> Base:
-    """The base in float32 where memory allows it, so that only the file's rounding shows."""
-    settings = read_settings()
-    tries: list[Callable[[], Base]] = [
-        lambda: load_base(recipe.with_fields(precision="float32"), settings),
-        lambda: load_base(recipe, settings),
-    ]
-    try:
-        return tries[0]()
-    except (torch.OutOfMemoryError, MemoryError):
-        return tries[1]()
 
 
 def _facts(
@@ -214,12 +198,12 @@ def _check_finite(written: Mapping[str, Tensor]) -> None:
 
 
 def _keep(
-    run: RunFolder, folder: Path, slug: str, data_dir: Path, checks: list[FileCheck]
+    run: RunFolder, folder: Path, name: str, data_dir: Path, checks: list[FileCheck]
 ) -> Exported:
     """Put the proven files where they belong, the catalogue's last."""
-    home = data_dir / "adapters"
-    adapter = home / f"{_free_name(home, slug, run.name)}{SUFFIX}"
-    peft, kohya = run.exports / f"{slug}{SUFFIX}", run.exports / f"{slug}{KOHYA_SUFFIX}"
+    home = adapters_folder(data_dir)
+    adapter = home / f"{_free_name(home, name, run.name)}{SUFFIX}"
+    peft, kohya = run.exports / f"{name}{SUFFIX}", run.exports / f"{name}{KOHYA_SUFFIX}"
     try:
         write_whole(kohya, (folder / kohya.name).read_bytes())
         data = (folder / peft.name).read_bytes()
@@ -237,13 +221,28 @@ def _keep(
     return Exported(adapter, peft, kohya, named)
 
 
-def _free_name(home: Path, slug: str, run_name: str) -> str:
-    """The slug, or with a number where another run's adapter has that name already."""
-    name, number = slug, 1
-    while (path := home / f"{name}{SUFFIX}").exists():
+def _free_name(home: Path, name: str, run_name: str) -> str:
+    """The name, or with a number where another run's adapter has that name already."""
+    free, number = name, 1
+    while (path := home / f"{free}{SUFFIX}").exists():
         with suppress(NoRecipe):
             if read_trained_recipe(path).run == run_name:
-                return name
+                return free
         number += 1
-        name = f"{slug}-{number}"
-    return name
+        free = f"{name}-{number}"
+    return free
+
+
+@contextmanager
+def _out_of_the_way(base: Base, given: bool) -> Iterator[None]:
+    """Room on the GPU for the checking process, which loads the same model."""
+    if base.device.type == "cpu":
+        yield
+        return
+    base.pipe.to("cpu")
+    free_memory()
+    try:
+        yield
+    finally:
+        if given:
+            base.pipe.to(base.device)
