@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from PIL import Image
 
 from sdgen.config import Settings
@@ -18,6 +18,7 @@ from sdgen.errors import OutOfMemory
 from sdgen.models import ASSETS
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, Fault, ask, fake_picture
+from tests.picture_loras import fill, write_lora
 from tests.serving import GRADIO_WARNINGS, served
 
 pytestmark = GRADIO_WARNINGS
@@ -62,6 +63,84 @@ def test_only_a_prompt_is_needed(client: Any, engine: FakeEngine, studio: Studio
 def test_models_are_listed(client: Any, studio: Studio) -> None:
     listed = client.predict(api_name="/models")
     assert [model["name"] for model in listed] == [card.name for card in studio.models()]
+
+
+def test_generate_takes_adapters_and_answers_which_they_were(
+    client: Any, engine: FakeEngine, settings: Settings
+) -> None:
+    fill(settings.data_dir)
+    (picture,) = client.predict(
+        prompt="a storm hero <lora:watercolour:0.5>", steps=2, width=64, height=64,
+        adapters=[{"name": "storm-hero", "scale": 0.8}], api_name="/generate",
+    )  # fmt: skip
+    assert [use.scale for use in engine.submitted[0].adapters] == [0.8, 0.5]
+    assert [(a["name"], a["scale"]) for a in picture["adapters"]] == [
+        ("storm-hero", 0.8),
+        ("watercolour", 0.5),
+    ]
+    assert len(picture["adapters"][0]["sha256"]) == 64
+    assert picture["recipe"].startswith(
+        "a storm hero <lora:storm-hero:0.8> <lora:watercolour:0.5>\n"
+    )
+
+
+def test_adapters_are_listed_with_their_verdict(client: Any, settings: Settings) -> None:
+    fill(settings.data_dir)
+    listed = {a["name"]: a for a in client.predict(api_name="/adapters")}
+    assert listed["storm-hero"]["level"] == "fits"
+    assert listed["storm-hero"]["triggers"] == ["storm hero", "red cape"]
+    assert listed["half"]["level"] == "warns"
+    assert listed["half"]["share"] == pytest.approx(0.5)
+    assert listed["big"]["verdict"].startswith("This is an SDXL LoRA")
+    assert str(settings.data_dir) not in json.dumps(listed)
+    for_sd15 = client.predict(model="sd15", api_name="/adapters")
+    assert [a["local"] for a in for_sd15 if a["name"] == "minnal-murali"] == [False]
+
+
+def test_an_adapter_is_examined_by_name_or_as_a_file(
+    client: Any, settings: Settings, tmp_path: Path
+) -> None:
+    fill(settings.data_dir)
+    named = client.predict("storm-hero", api_name="/inspect_adapter")
+    assert (named["layout"], named["ranks"], named["parts"]["text_encoder"]) == ("peft", [4], 2)
+    file = write_lora(tmp_path / "mine.safetensors", title="Mine", trigger="mycat", seed=4)
+    judged = client.predict(handle_file(file), api_name="/inspect_adapter")
+    assert (judged["title"], judged["triggers"], judged["level"]) == ("Mine", ["mycat"], "fits")
+    assert len(list((settings.data_dir / "adapters").glob("*.safetensors"))) == 4  # kept nothing
+
+
+def test_no_path_of_the_machine_is_read_for_a_program(
+    url: str, settings: Settings, tmp_path: Path
+) -> None:
+    secret = write_lora(tmp_path / "secret.safetensors", title="Secret")
+    inside = settings.data_dir / "adapters" / "x.safetensors"
+    write_lora(inside, title="Secret")
+    meta = {"_type": "gradio.FileData"}
+    for path in (secret, inside, Path("/etc/passwd"), tmp_path):
+        for sent in ({"path": str(path)}, {"path": str(path), "meta": meta}, str(path), [1], None):
+            said = told(url, "inspect_adapter", [sent, None])
+            assert "event: error" in said, sent
+            assert "Secret" not in said
+            assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"adapters": [{"name": "storm-hero", "scale": 3}]}, "Adapter strength must be at most 2."),
+        ({"adapters": [{"name": "strom-hero"}]}, "Did you mean storm-hero"),
+        ({"adapters": "storm-hero"}, "Adapters must be a list"),
+        ({"adapters": [{"name": "big"}]}, "This is an SDXL LoRA; the model is Picturebook"),
+        ({"prompt": "x <lora:nobody:1>"}, "There is no LoRA 'nobody'"),
+    ],
+)
+def test_wrong_adapters_are_said_to_the_program(
+    client: Any, engine: FakeEngine, settings: Settings, given: dict[str, Any], sentence: str
+) -> None:
+    fill(settings.data_dir)
+    with pytest.raises(Exception, match=sentence.replace(".", r"\.")):
+        client.predict(**{"prompt": "x", **given}, api_name="/generate")
+    assert engine.submitted == []
 
 
 @pytest.mark.parametrize(
@@ -177,6 +256,13 @@ def post(url: str, body: dict[str, Any]) -> Any:
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.loads(answer.read())
+
+
+def told(url: str, endpoint: str, data: list[Any]) -> str:
+    """All that the server says to a call over plain HTTP, whose data no client has looked at."""
+    event = post(f"{url}gradio_api/call/{endpoint}", {"data": data})["event_id"]
+    with urllib.request.urlopen(f"{url}gradio_api/call/{endpoint}/{event}", timeout=20) as answer:
+        return str(answer.read().decode())
 
 
 def wait_until(true: Any, seconds: float = 60.0) -> None:

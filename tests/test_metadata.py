@@ -103,6 +103,61 @@ def test_a1111_text_of_any_request_keeps_the_settings(request: GenerateRequest) 
     assert back.guidance_scale == pytest.approx(recipe.guidance_scale, abs=1e-6)
 
 
+ADAPTERS = (
+    RecipeAdapter(name="storm-hero", sha256="ab12" * 16, source="upload", scale=0.8),
+    RecipeAdapter(
+        name="watercolour", sha256="cd34" * 16, source="hub:a/b@main:c.safetensors",
+        scale=-0.5, text_scale=0.25,
+    ),
+)  # fmt: skip
+
+
+def test_adapters_survive_a_picture_and_the_a1111_text(tmp_path: Path) -> None:
+    request = ask("a storm hero\non a beach", negative_prompt="blurry")
+    recipe = recipe_for(request, drawn(request), adapters=ADAPTERS)
+    path = tmp_path / "adapters.png"
+    path.write_bytes(encode_png(drawn(request).image, recipe))
+    assert read_recipe(path) == recipe
+    text = parameters_text(recipe)
+    assert text.startswith(
+        "a storm hero\non a beach <lora:storm-hero:0.8> <lora:watercolour:0.25:-0.5>\nNegative"
+    )
+    assert 'Lora hashes: "storm-hero: ab12ab12ab12, watercolour: cd34cd34cd34"' in text
+    back = recipe_from_parameters(text)
+    assert back.prompt == request.prompt
+    assert [(a.name, a.scale, a.text_scale) for a in back.adapters] == [
+        (a.name, a.scale, a.text_scale) for a in ADAPTERS
+    ]
+    assert back.adapters[0].sha256 == "ab12ab12ab12"
+    assert not any("Lora" in note for note in back.notes)
+
+
+def test_a_tag_that_cannot_be_read_stays_and_is_said() -> None:
+    recipe = recipe_from_parameters("x <lora:much:7>\nSteps: 1, Seed: 2, Sampler: Euler")
+    assert recipe.prompt == "x <lora:much:7>"
+    assert recipe.adapters == ()
+    assert any("beyond 2" in note for note in form_fields(recipe, set()).notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("hub:owner/name@main:x.safetensors", "from the Hub: owner/name@main:x.safetensors"),
+        ("upload", "somebody added"),
+        ("trained", "was trained there"),
+        ("", "was not written down"),
+    ],
+)
+def test_a_missing_adapter_is_named_with_its_origin(source: str, words: str) -> None:
+    request = ask()
+    adapter = RecipeAdapter(name="gone", sha256="ef" * 32, source=source, scale=0.7)
+    form = form_fields(recipe_for(request, drawn(request), adapters=(adapter,)), {"picturebook"})
+    assert form.fields["adapters"] == ()
+    (note,) = form.notes
+    assert "“gone” (strength 0.7, file efefefefefef)" in note
+    assert words in note
+
+
 def test_the_a1111_text_is_as_a1111_writes_it() -> None:
     request = ask(
         "a red robot\non a beach",

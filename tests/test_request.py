@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdgen.errors import InvalidRequest
-from sdgen.request import PIXELS_MAX, SAMPLERS, SEED_MAX, GenerateRequest, random_seed
+from sdgen.request import PIXELS_MAX, SAMPLERS, SEED_MAX, AdapterUse, GenerateRequest, random_seed
 from tests.conftest import ask
 
 FIELDS = tuple(GenerateRequest.model_fields)
@@ -128,3 +128,29 @@ def test_random_seeds_fit_every_tool() -> None:
     seeds = {random_seed() for _ in range(100)}
     assert len(seeds) > 90
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("adapters", "sentence"),
+    [
+        ([{"name": "x", "scale": 2.5}], "Adapter strength must be at most 2."),
+        ([{"name": "x", "scale": True}], "Adapter strength must be a number."),
+        ([{"name": "x", "text_scale": -3}], "Adapter strength in the text encoder must be at"),
+        ([{"scale": 1.0}], "Adapter name is missing."),
+        ([{"name": "x", "weight": 1.0}], "Adapter weight is not a field of a request."),
+        (["x"], "Each adapter must be an object with a name."),
+        ("x", "Adapters must be a list"),
+        ([{"name": "x"}] * 2, "twice; give one strength"),
+        ([{"name": str(i)} for i in range(9)], "Adapters must be at most 8."),
+    ],
+)
+def test_wrong_adapters_are_named(adapters: object, sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence) as refused:
+        ask(adapters=adapters)
+    assert refused.value.field == "adapters"
+
+
+def test_adapters_come_as_json_has_them() -> None:
+    request = ask(adapters=[{"name": "x", "scale": 1}, AdapterUse(name="y", text_scale=0.5)])
+    assert [use.text_strength for use in request.adapters] == [1.0, 0.5]
+    assert GenerateRequest.model_validate_json(request.model_dump_json()) == request

@@ -61,9 +61,7 @@ def value(update: Any) -> Any:
 def test_a_trigger_goes_in_once_and_out_again(prompt: str, put: str, taken: str) -> None:
     assert triggers.put_in(prompt, "Storm Hero") == put
     assert triggers.put_in(put, "Storm Hero") == put
-    assert triggers.take_out(put if triggers.has(prompt, "Storm Hero") else put, "Storm Hero") == (
-        taken
-    )
+    assert triggers.take_out(put, "Storm Hero") == taken
 
 
 @given(prompt=st.text(max_size=60), trigger=st.text(max_size=20))
@@ -115,9 +113,7 @@ def test_the_form_s_adapters_become_a_request(studio: Studio) -> None:
 
 
 def test_the_picker_says_what_fits_before_it_is_picked(studio: Studio) -> None:
-    lines = dict(
-        (name, line) for line, name in adapter_rows.choices(studio.adapters("picturebook"), ())
-    )
+    lines = {name: line for line, name in adapter_rows.choices(studio.adapters("picturebook"), ())}
     assert lines["storm-hero"] == "Storm hero"
     assert lines["half"] == "Half of another · 50% of it fits"
     assert lines["big"] == "Big XL look · does not fit"
@@ -191,8 +187,9 @@ def test_an_added_file_is_examined_kept_and_chosen(
 ) -> None:
     file = write_lora(tmp_path / "My cat (v2).safetensors", trigger="mycat", seed=9)
     added = panel.add_file(str(file), [HERO], "picturebook", "a beach")
-    assert [each["name"] for each in value(added[2])][0] == "storm-hero"
-    assert len(value(added[2])) == 2
+    names = [each["name"] for each in value(added[2])]
+    assert names[0] == "storm-hero"
+    assert len(names) == 2
     assert added[3] == "mycat, a beach"
     assert not file.exists()  # the copy of Gradio goes
     assert len(list((settings.data_dir / "adapters").glob("*.safetensors"))) == 5
