@@ -5,6 +5,7 @@ stdout has the results (paths, tables, or with --json one JSON object), stderr a
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ from types import MappingProxyType
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from sdgen.adapters.hub import is_hub_id
+from sdgen.adapters.show import family_title, report_fields, report_lines
 from sdgen.config import Settings, read_settings
 from sdgen.engine import LocalEngine
 from sdgen.enhance import CHOICES, Choice, Draft
 from sdgen.errors import (
+    AdapterUnavailable,
     DownloadNeeded,
     InvalidRequest,
     ModelUnavailable,
@@ -28,14 +34,15 @@ from sdgen.errors import (
 )
 from sdgen.job import Failed, Job, Note, Saved, Stopped
 from sdgen.metadata import Recipe, read_recipe
-from sdgen.request import SAMPLERS
+from sdgen.request import SAMPLERS, SCALE_MAX, AdapterUse
 from sdgen.samplers import sampler_title
 from sdgen.studio import ModelCard, Studio, enhancement_of
+from sdgen.studio_adapters import AdapterCard
 from sdgen.terminal import Reporter, plain, report, reporter
 
 EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 wrong usage, or a request out of bounds;
-3 the model cannot be had, or needs a download first; 130 stopped by Ctrl+C (finished pictures
-are kept)."""
+3 the model or a LoRA cannot be had or used, or needs a download first; 130 stopped by Ctrl+C
+(finished pictures are kept)."""
 FAILED, WRONG, NO_MODEL, STOPPED = 1, 2, 3, 130
 ENVIRONMENT = MappingProxyType(
     {
@@ -95,6 +102,14 @@ def generate(
     exact: Annotated[
         bool, typer.Option("--exact", help="Repeat bit for bit on this machine.")
     ] = False,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:STRENGTH[:TEXT]]",
+            help="A LoRA of `sdgen adapters` or a file; strengths for the picture and for the "
+            "text, -2 to 2. Can be repeated.",
+        ),
+    ] = None,
     enhance_it: Annotated[
         bool, typer.Option("--enhance", help="Draw a richer prompt; it is printed.")
     ] = False,
@@ -104,7 +119,11 @@ def generate(
 ) -> None:
     """Draw pictures and print their paths. Options left out are the model's defaults."""
     with _ending(as_json), _studio(context, model, data_dir) as studio:
-        draft = studio.enhance(prompt, choice=_choice(enhancer)) if enhance_it else None
+        uses = tuple(_adapter_use(studio, text) for text in adapter or ())
+        draft = None
+        if enhance_it:
+            names = tuple(use.name for use in uses)
+            draft = studio.enhance(prompt, choice=_choice(enhancer), adapters=names)
         if draft is not None:
             _tell(draft)
         request = studio.request(
@@ -119,6 +138,7 @@ def generate(
             sampler=sampler,
             clip_skip=clip_skip,
             exact=exact,
+            adapters=uses or None,
         )
         enhancement = enhancement_of(draft, draft.text) if draft else None
         job = studio.start(request, out, enhancement)
@@ -232,6 +252,38 @@ def download(
 
 
 @app.command(epilog=EXIT_CODES)
+def adapters(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="[NAME|FILE|HUB ID]", help="The one to examine.")
+    ] = "",
+    model: Annotated[
+        str | None, typer.Option(help="The model to judge for, as in `generate`.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Fetch from the Hub without asking.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Examine a LoRA and say what of it applies to a model; without a name, list them."""
+    with _ending(as_json), _studio(context, model, data_dir) as studio:
+        if not target:
+            _list_adapters(studio, as_json)
+            return
+        card = _adapter_card(studio, target, yes=yes, as_json=as_json)
+        if card.report is None:
+            raise AdapterUnavailable(
+                f"'{card.name}' is not on this machine for that model; to fetch it: "
+                f"sdgen adapters {card.hub_id}"
+            )
+        if as_json:
+            _print_json(report_fields(card.report, card.verdict))
+        else:
+            typer.echo(plain("\n".join(report_lines(card.report, card.verdict))))
+        if card.verdict and card.verdict.level == "refused":
+            raise typer.Exit(NO_MODEL)
+
+
+@app.command(epilog=EXIT_CODES)
 def show(
     picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
     as_json: AsJson = False,
@@ -254,6 +306,81 @@ def serve(context: typer.Context) -> None:
     from sdgen.launch import main as serve_page
 
     raise typer.Exit(serve_page(context.args))
+
+
+def _adapter_use(studio: Studio, text: str) -> AdapterUse:
+    """One --adapter: a name, file or Hub id, then up to two strengths. Raises InvalidRequest."""
+    name, *strengths = re.split(r":(?=\s*[-+.\d][\d.eE+-]*\s*(?::|\Z))", text)
+    try:
+        scales = [float(strength) for strength in strengths]
+    except ValueError:
+        raise InvalidRequest(
+            "adapters", f"'{text[:120]}' has a strength that is no number."
+        ) from None
+    if not name or len(scales) > 2:
+        raise InvalidRequest("adapters", "Give an adapter as NAME, NAME:0.8 or NAME:0.8:0.5.")
+    if Path(name).expanduser().is_file():
+        name = studio.use_adapter_file(Path(name)).name
+    fields = dict(zip(("scale", "text_scale"), scales, strict=False))
+    try:
+        return AdapterUse(name=name, **fields)
+    except ValidationError as error:
+        raise InvalidRequest(
+            "adapters", f"A strength must be from {-SCALE_MAX:g} to {SCALE_MAX:g}."
+        ) from error
+
+
+def _adapter_card(studio: Studio, target: str, *, yes: bool, as_json: bool) -> AdapterCard:
+    """The card of a file, a Hub id (fetched once the user agreed) or a name."""
+    model = studio.default_model()
+    if Path(target).expanduser().is_file() or target.lower().endswith((".safetensors", ".pt")):
+        return studio.inspect_adapter_file(Path(target).expanduser(), model)
+    if is_hub_id(target):
+        size = studio.adapter_download_size(target)
+        if size:
+            question = f"Download {target} from the Hub: {size / 1e6:.1f} MB?"
+            if not yes and (as_json or not typer.confirm(question, err=True)):
+                raise AdapterUnavailable(
+                    f"'{target}' needs a download of {size / 1e6:.1f} MB; nothing was fetched."
+                )
+            with reporter(quiet=as_json) as to:
+                studio.fetch_adapter(
+                    target, lambda done, total: to.step(f"Downloading {target}", done, total)
+                )
+    return studio.inspect_adapter(target, model)
+
+
+def _list_adapters(studio: Studio, as_json: bool) -> None:
+    cards = studio.adapters(studio.default_model())
+    broken = studio.broken_adapters()
+    if as_json:
+        _print_json(
+            {
+                "adapters": [_adapter_fields(card) for card in cards],
+                "broken": [{"name": name, "why": why} for name, why in broken],
+            }
+        )
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("Name", "LoRA", "Made for", "Trigger", f"With {studio.default_model()}"):
+        table.add_column(title, overflow="fold")
+    for card in cards:
+        report, judged = card.report, card.verdict
+        table.add_row(
+            escape(plain(card.name)),
+            escape(plain(card.title)),
+            escape(plain(family_title(report))) if report else "",
+            escape(plain(", ".join(report.triggers))) if report else "",
+            escape(plain(judged.sentence)) if judged else f"not here: sdgen adapters {card.hub_id}",
+        )
+    Console().print(table)
+    for name, why in broken:
+        typer.echo(f"{plain(name)} cannot be used. {why}", err=True)
+
+
+def _adapter_fields(card: AdapterCard) -> dict[str, object]:
+    told = {"name": card.name, "title": card.title, "local": card.local, "source": card.source}
+    return told if card.report is None else {**report_fields(card.report, card.verdict), **told}
 
 
 def _choice(enhancer: str) -> Choice:
@@ -339,7 +466,7 @@ def _exit_code(error: SdgenError) -> int:
     match error:
         case InvalidRequest() | SettingError():
             return WRONG
-        case ModelUnavailable():
+        case ModelUnavailable() | AdapterUnavailable():
             return NO_MODEL
         case _:
             return FAILED

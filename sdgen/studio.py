@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from sdgen import credentials
 from sdgen import model_files as default_model_files
 from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
@@ -128,6 +129,8 @@ class Studio:
             per_day=settings.enhance_per_day,
         )
         self._keys = KeyRing()
+        sign = settings.credentials and credentials.available()
+        self._signer = credentials.Signer(settings.data_dir / "credentials") if sign else None
         self._tokens = Tokens()
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Job, threading.Thread]] = {}
@@ -222,7 +225,9 @@ class Studio:
                             outer.request, image, enhancement=enhancement, adapters=adapters.recipes
                         )
                         into = folder or day_folder(self._settings.data_dir)
-                        path = save_picture(into, encode_png(image.image, recipe))
+                        path = save_picture(
+                            into, self._sealed(encode_png(image.image, recipe), outer)
+                        )
                         outer.publish(Saved(image.index, image.seed, path, image.flagged))
                     case Loading():
                         outer.publish(Loading(outer.request.model))
@@ -244,6 +249,16 @@ class Studio:
                 outer.publish(
                     Failed(GenerationFailed(f"Something went wrong inside (job {outer.id})."))
                 )
+
+    def _sealed(self, png: bytes, job: Job) -> bytes:
+        """The file with content credentials; without them, and said so, where that fails."""
+        if self._signer is None:
+            return png
+        try:
+            return self._signer.sign(png)
+        except StorageFailed as error:
+            job.publish(Note(f"Saved without content credentials. {error}"))
+            return png
 
     def _forget(self, job: Job) -> None:
         with self._lock:

@@ -131,9 +131,7 @@ _CONVOLUTION = re.compile(
 
 def _family(header: Header) -> Family:
     """The family whose modules and shapes fit best; words count only where two fit alike."""
-    shares = {
-        family: fit(header, family_modules(family), kinds=_KINDS).share for family in FAMILIES
-    }
+    shares = {family: fit(header, family_modules(family)).share for family in FAMILIES}
     best = max(shares.values())
     if best <= 0:
         return "other"

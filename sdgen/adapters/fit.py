@@ -18,7 +18,7 @@ KIND_TITLES: Mapping[Kind, str] = {
     "loha": "LoHa",
     "lokr": "LoKr",
     "oft": "OFT",
-    "other": "change of whole weights",
+    "other": "LoRA with biases or whole weights",
 }
 
 
@@ -29,6 +29,7 @@ class Fit:
     applies: int
     keys: int
     left_out: tuple[tuple[str, str, int], ...]  # (name in the file, why, keys)
+    unmixed: Kind | None = None  # a kind that it holds for the model and that cannot be mixed
 
     @property
     def share(self) -> float:
@@ -36,30 +37,31 @@ class Fit:
         return self.applies / self.keys if self.keys else 0.0
 
 
-def fit(header: Header, modules: Modules, kinds: tuple[Kind, ...] = MIXED) -> Fit:
-    """How a file fits a model. kinds: those that count as applicable."""
+def fit(header: Header, modules: Modules) -> Fit:
+    """How a file fits a model. Kinds that cannot be mixed count as if they could."""
     groups, left = group_keys(header)
     find = Resolver(modules)
     applies = 0
+    unmixed: Kind | None = None
     left_out = []
     for group in groups:
-        reason = _misfit(header, group, modules, find, kinds)
+        reason = _misfit(header, group, modules, find)
         if reason:
             left_out.append((group.label, reason, len(group.roles)))
-        else:
-            applies += len(group.roles)
+            continue
+        applies += len(group.roles)
+        kind = kind_of(group.roles, header)
+        if kind not in MIXED:
+            unmixed = kind if unmixed in (None, "other") else unmixed
     left_out += [(key, "not a key of a LoRA that sdgen knows", 1) for key in left]
-    return Fit(applies, len(header.entries), tuple(left_out))
+    return Fit(applies, len(header.entries), tuple(left_out), unmixed)
 
 
-def _misfit(
-    header: Header, group: Group, modules: Modules, find: Resolver, kinds: tuple[Kind, ...]
-) -> str:
+def _misfit(header: Header, group: Group, modules: Modules, find: Resolver) -> str:
     """Why a group of keys does not apply; "" when it does."""
     module = find(group.part, group.stem, flat=group.flat)
     if module is None:
         return "not in this model"
-    kind = kind_of(group.roles, header)
     shape = modules[f"{group.part}.{module}"]
     sizes = _sizes(header, group)
     if sizes is not None:
@@ -70,8 +72,6 @@ def _misfit(
             return f"other shape: {outer} high, this model has {shape[0]}"
         if kernel != (shape[2:] or (1, 1)):
             return "other shape: another size of convolution"
-    if kind not in kinds:
-        return f"{KIND_TITLES[kind]} is not supported by the mixing"
     return ""
 
 

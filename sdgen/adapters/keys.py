@@ -132,6 +132,7 @@ def kind_of(roles: Mapping[str, str], header: Header) -> Kind:
     return "locon" if any(side > 1 for side in sides) else "lora"
 
 
+_HALVES = {"alpha", "mid", "dora", "bias"}  # of no use without a pair
 _KINDS: dict[str, Kind] = {"hada": "loha", "lokr": "lokr", "oft": "oft"}
 
 
@@ -178,8 +179,8 @@ def group_keys(header: Header) -> tuple[list[Group], list[str]]:
             group.layout = "kohya" if flat else layout or group.layout
     whole = []
     for group in groups.values():
-        if group.roles.keys() == {"alpha"}:
-            left += group.roles.values()
+        if group.roles.keys() <= _HALVES or len(group.roles.keys() & {"down", "up"}) == 1:
+            left += group.roles.values()  # half a pair
         else:
             whole.append(group)
     return whole, left

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from sdgen.adapters.fit import KIND_TITLES, MIXED, Fit, fit
+from sdgen.adapters.fit import KIND_TITLES, Fit, fit
 from sdgen.adapters.header import read_header
 from sdgen.adapters.modules import model_modules
 from sdgen.adapters.report import AdapterReport, Family, Kind, Verdict
@@ -40,13 +40,11 @@ def verdict(report: AdapterReport, spec: ModelSpec, hub_cache: Path | None = Non
             f"{spec.title} takes no LoRA here: they are mixed into Stable Diffusion 1.x, 2.x "
             "and XL only.",
         )
-    if report.kind not in MIXED:
-        found = fit(read_header(report.path), modules, (*MIXED, report.kind))
-        words = _mismatch(report, spec) if found.share == 0 else unsupported(report.kind)
-        return Verdict("refused", 0.0, words, _left_out(found))
     found = fit(read_header(report.path), modules)
     if found.share == 0:
         return Verdict("refused", 0.0, _mismatch(report, spec), _left_out(found))
+    if found.unmixed is not None:
+        return Verdict("refused", 0.0, unsupported(found.unmixed), _left_out(found))
     if found.share < WARNS_BELOW:
         return Verdict("warns", found.share, _partly(found, spec), _left_out(found))
     words = f"It fits {spec.title}."
