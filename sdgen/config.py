@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     enhance_per_day: Annotated[int, Field(ge=0)] = 1000  # drafts that the operator pays for
     enhance_user_urls: bool = True  # users with a key may name a service; never on a public page
 
+    # What pictures say of themselves
+    credentials: bool = True  # sign them (C2PA), where c2pa-python is installed
+
     # Where it keeps things
     data_dir: Path = Path.home() / "sdgen"  # pictures and measurements
 

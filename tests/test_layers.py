@@ -29,6 +29,7 @@ LAYERS = (
     "sdgen.tokens",
     "sdgen.enhance",
     "sdgen.pictures",
+    "sdgen.credentials",
     "sdgen.verify",
     "sdgen.studio_adapters",
     "sdgen.studio_verify",
@@ -68,6 +69,7 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft"}
 ONLY_IN = {
     **dict.fromkeys(HEAVY, ("sdgen.pipelines", "sdgen.engine", "lora")),
     "openai": ("sdgen.enhance",),
+    "c2pa": ("sdgen.credentials",),
     "httpx2": ("sdgen.enhance", "sdgen.model_files"),
     "gradio": ("sdgen.ui", "lora.tab", "app"),
     "typer": ("sdgen.__main__", "lora.__main__", "app"),
