@@ -6,6 +6,7 @@ stdout has the results (tables, paths, or with --json one JSON object), stderr a
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,9 @@ app = typer.Typer(
 errors = Console(stderr=True, highlight=False)
 RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a JSON file.", exists=True)]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", exists=True)]
+RunOrFile = Annotated[
+    Path, typer.Argument(help="The folder of a run, or an adapter's file.", exists=True)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The end as one JSON object.")]
 Export = Annotated[bool, typer.Option(help="Choose a checkpoint at the end and write its files.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where runs and adapters are kept.")]
@@ -79,15 +83,106 @@ def train(
 
 @app.command(epilog=EXIT_CODES)
 def resume(
-    folder: RunPath,
+    what: RunOrFile,
     data_dir: DataDir = None,
-    steps: Annotated[int | None, typer.Option(help="Train to so many in all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of a run: in all. From a file: more.")] = None,
+    photos: Annotated[str, typer.Option(help="For a file: the folder or zip of photos.")] = "",
+    base: Annotated[str | None, typer.Option(help="For a file: its base model.")] = None,
     export: Export = True,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped or killed, exactly as if it had not been."""
+    """Go on with a run that was stopped or killed, exactly as if it had not been.
+
+    With an adapter's file that sdgen trained: a new run, with the recipe inside the file, that
+    begins with its weights.
+    """
     with _sentences():
-        _train(RunFolder(folder), as_json, data_dir, export, steps)
+        if what.is_dir():
+            _train(RunFolder(what), as_json, data_dir, export, steps)
+            return
+        if not photos:
+            raise InvalidRecipe(
+                "photos", "An adapter's file holds no photos: name them (--photos)."
+            )
+        from lora.train import start_from_file
+
+        run = new_run_folder(read_settings(data_dir=data_dir).data_dir, what.stem)
+        start_from_file(what, run, str(Path(photos).expanduser().resolve()), steps, base)
+        errors.print(f"The run's folder: {run.path}")
+        _train(run, as_json, data_dir, export)
+
+
+@app.command(epilog=EXIT_CODES)
+def check(
+    photos: Annotated[Path, typer.Argument(help="A folder or zip of photos.", exists=True)],
+    trigger: Annotated[str, typer.Option(help="The word that calls the subject.")],
+    class_word: Annotated[str, typer.Option(help="What it is: man, dog, vase.")] = "",
+    resolution: Annotated[int, typer.Option(help="Pixels; 256 for picturebook.")] = 512,
+    as_json: AsJson = False,
+) -> None:
+    """Look at photos before they are trained on: what is used, what is left out and why."""
+    from lora.dataset import check as look
+    from lora.dataset import print_report, report_json
+
+    with _sentences(), tempfile.TemporaryDirectory() as work:
+        report = look(photos, Path(work), trigger, class_word, resolution)
+        if as_json:
+            print(report_json(report))  # noqa: T201
+        else:
+            print_report(report)
+        if not report.used:
+            raise typer.Exit(FAILED)
+
+
+@app.command(epilog=EXIT_CODES)
+def evaluate(folder: RunPath, as_json: AsJson = False) -> None:
+    """Measure the checkpoints of a run again and choose one."""
+    with _sentences():
+        from lora.evaluate import evaluate as measure
+        from lora.evaluate import table
+
+        pick = measure(RunFolder(folder), on_progress=lambda text: errors.print(text, markup=False))
+        run = RunFolder(folder)
+        chosen = {"best_step": pick.step, "best_strength": pick.strength, "reason": pick.reason}
+        run.read_status().changed(**chosen).write(run.status)
+        if as_json:
+            print(pick.scores.model_dump_json())  # noqa: T201
+            return
+        print(table(pick.scores))  # noqa: T201
+        print(pick.reason)  # noqa: T201
+
+
+@app.command(epilog=EXIT_CODES)
+def export(
+    folder: RunPath,
+    data_dir: DataDir = None,
+    step: Annotated[int | None, typer.Option(help="Default: the chosen one.")] = None,
+    strength: Annotated[float | None, typer.Option(help="Default: the chosen one.")] = None,
+    captions: Annotated[bool, typer.Option(help="Put the captions into the file.")] = False,
+) -> None:
+    """Write a checkpoint as files for this app, diffusers and kohya's tools, each proven."""
+    with _sentences():
+        from lora.evaluate import choose, read_scores
+        from lora.export import export as write
+
+        run = RunFolder(folder)
+        choice = read_scores(run).choice
+        if step is not None or strength is not None:
+            choice = choose(run, step or choice.step, strength or choice.strength).scores.choice
+        data = read_settings(data_dir=data_dir).data_dir
+        done = write(run, choice.step, choice.strength, data, captions=captions)
+        files = [str(path) for path in done.paths]
+        run.read_status().changed(
+            state="done",
+            best_step=choice.step,
+            best_strength=choice.strength,
+            reason=choice.reason,
+            message=done.sentence(),
+            files=files,
+        ).write(run.status)
+        errors.print(done.sentence(), markup=False)
+        for path in files:
+            print(path)  # noqa: T201
 
 
 @app.command("_run", hidden=True)

@@ -98,19 +98,10 @@ class Base:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """All parts in evaluation mode and on the device for a while, without gradients."""
-        modules = (self.unet, self.vae, *self.text_encoders)
-        training = [module.training for module in modules]
-        for module in modules:
-            module.eval()
-            if self.device.type != "cpu":  # where `rest` has put them aside
-                module.to(self.device)
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module, was in zip(modules, training, strict=True):
-                module.train(was)
+        """All parts on the device and without gradients for a while."""
+        self.wake()
+        with torch.no_grad():
+            yield
 
     def rest(self, text_too: bool = True) -> None:
         """Off a GPU with what the training steps do not need; `evaluating` brings it back."""
@@ -121,6 +112,12 @@ class Base:
             for encoder in self.text_encoders:
                 encoder.to("cpu")
         free_memory()
+
+    def wake(self) -> None:
+        """All parts on the device again, after `rest`."""
+        if self.device.type != "cpu":
+            for module in (self.unet, self.vae, *self.text_encoders):
+                module.to(self.device)
 
     def draw(
         self, prompt: str, seed: int, width: int, height: int, steps: int | None = None

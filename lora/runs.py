@@ -1,6 +1,7 @@
 """A training run on disk: where its files lie, how far it is, and which runs there are. No torch.
 
     RUN/recipe.json    what is trained (lora.config.TrainingRecipe, completed)
+    RUN/start.safetensors  an adapter to go on from, where the run did not begin with a fresh one
     RUN/photos/        the checked photos with their captions (lora.dataset)
     RUN/status.json    how far it is, for whoever looks (Status)
     RUN/metrics.jsonl  one line a step: loss, learning rate, gradient norm, seconds
@@ -100,6 +101,11 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.json"
+
+    @property
+    def start(self) -> Path:
+        """An adapter to begin with instead of a fresh one, where there is this file."""
+        return self.path / "start.safetensors"
 
     @property
     def photos(self) -> Path:

@@ -21,9 +21,16 @@ import torch
 
 from lora.base import Base, load_base
 from lora.cache import encode_photos
-from lora.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from lora.checkpoints import (
+    Checkpoint,
+    latest_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    tensor_bytes,
+)
 from lora.config import CompleteRecipe, InvalidRecipe, TrainingRecipe, completed
 from lora.dataset import Dataset, load_dataset, write_dataset
+from lora.network import load_adapter_state
 from lora.preflight import preflight
 from lora.processes import Alone, processes
 from lora.runs import RunFolder, State, Status, write_whole
@@ -124,6 +131,24 @@ def resume(
     return train(run, on_step, settings, export=export)
 
 
+def start_from_file(
+    file: Path, run: RunFolder, photos: str, steps: int | None = None, base: str | None = None
+) -> TrainingRecipe:
+    """Set up a run that goes on from an exported adapter, with the recipe that it carries.
+
+    photos, base: where they are now; a file names no folders. steps: of this run.
+    Raises NoRecipe, ExportFailed or InvalidRecipe where the file or what it says cannot be used.
+    """
+    from lora.export import adapter_from_file, recipe_from_file
+
+    recipe = recipe_from_file(file, photos, base)
+    if steps is not None:
+        recipe = recipe.with_fields(steps=steps, save_every=None)
+    write_whole(run.start, tensor_bytes(adapter_from_file(file)))
+    write_whole(run.recipe, recipe.to_json().encode())
+    return recipe
+
+
 class _Course:
     """One process's way through a run."""
 
@@ -173,6 +198,8 @@ class _Course:
         if last is not None:
             trainer.restore(last)
             self._forget_after(last.step)
+        elif self._run.start.exists():
+            load_adapter_state(base, read_tensors(self._run.start))
         step = last.step if last is not None else 0
         if step == 0:
             self._look(base, recipe, trainer, held_out, 0)
@@ -281,25 +308,23 @@ class _Course:
 
     def _finish(self, base: Base, step: int) -> TrainedRun:
         """Measure the checkpoints, choose one, export and verify it."""
-        try:
-            from lora.evaluate import evaluate
-            from lora.export import export
-        except ImportError:
-            self.tell(state="done", step=step, message="Neither evaluated nor exported.")
-            return TrainedRun(self._run, "done", step, self._status)
+        from lora.evaluate import evaluate
+        from lora.export import export
 
         if self._group.rank:
             return TrainedRun(self._run, "done", step, self._status)
         self.tell(state="evaluating", step=step, seconds_left=None)
-        pick = evaluate(self._run, base)
+        base.wake()
+        pick = evaluate(self._run, base, on_progress=lambda sentence: self.tell(message=sentence))
         self.tell(
             state="exporting",
             best_step=pick.step,
             best_strength=pick.strength,
             reason=pick.reason,
         )
-        exported = export(self._run, pick.step, pick.strength, self._settings.data_dir)
-        self.tell(state="done", message="", files=[str(path) for path in exported.paths])
+        exported = export(self._run, pick.step, pick.strength, self._settings.data_dir, base=base)
+        files = [str(path) for path in exported.paths]
+        self.tell(state="done", message=exported.sentence(), files=files)
         return TrainedRun(self._run, "done", step, self._status)
 
     # What others see
