@@ -5,6 +5,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,15 @@ GRADIO_WARNINGS = [
 
 
 @contextmanager
-def served(studio: Studio, settings: Settings, on_space: bool = False) -> Iterator[str]:
-    """The page's address while it is being served."""
+def served(
+    studio: Studio, settings: Settings, on_space: bool = False, tabs: Any = ()
+) -> Iterator[str]:
+    """The page's address while it is being served. tabs: further ones, as build() takes them."""
     from sdgen.ui.app import build, launch_options
 
     with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", cache)
-        demo = build(studio, settings, on_space)
+        demo = build(studio, settings, on_space, tabs)
         options = launch_options(settings, on_space) | {
             "server_name": "127.0.0.1",
             "server_port": free_port(),
