@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from lora.base import Base, load_base
 from lora.config import CompleteRecipe, Target
@@ -23,10 +23,14 @@ from lora.export import (
     recipe_from_file,
 )
 from lora.export.check import answers, count_adapters, errors
-from lora.export.describe import adapter_configs
+from lora.export.describe import Facts, adapter_configs, metadata
 from lora.export.layouts import kohya_layout, kohya_name, peft_layout, ranks_of, stability_name
+from lora.export.recipe_in_file import TrainedRecipe, public_settings
+from lora.export.run import _free_name
 from lora.network import detach, load_adapter_state
 from lora.runs import RunFolder
+from sdgen.adapters import Catalogue, inspect, verdict
+from sdgen.models import find_model
 from tests import tiny_models, tiny_sdxl
 from tests.lora_runs import make_run, random_state, recipe_for
 
@@ -90,6 +94,8 @@ def test_diffusers_reads_both_layouts_as_trained(model: str, tmp_path: Path) -> 
         assert found == modules, path.name
         assert output <= 1e-3, path.name
         assert move <= 0.02, path.name
+        said = verdict(inspect(path), base.spec)
+        assert (said.level, said.share) == ("fits", 1.0), said.sentence
 
 
 def test_modules_of_different_rank_keep_their_scale(tmp_path: Path) -> None:
@@ -201,8 +207,14 @@ def test_export_writes_proves_and_tells(
 ) -> None:
     run, recipe, state = finished
     data = tmp_path / "data"
+    (data / "adapters").mkdir(parents=True)
+    somebodys = data / "adapters" / "my-cat.safetensors"
+    save_file({"x": torch.ones(1)}, somebodys)
     done = export(run, 40, 0.8, data)
-    assert done.adapter == data / "adapters" / "my-cat.safetensors"
+    assert done.adapter == data / "adapters" / "my-cat-2.safetensors"
+    assert load_file(somebodys).keys() == {"x"}
+    assert _free_name(data / "adapters", "my-cat", run.name) == "my-cat-2"  # its own is replaced
+    assert _free_name(data / "adapters", "my-cat", "run-9") == "my-cat-3"
     assert [path.is_file() for path in done.paths] == [True] * 3
     assert [check.name for check in done.checks] == [
         "my-cat.safetensors",
@@ -241,6 +253,11 @@ def test_export_writes_proves_and_tells(
     again = recipe_from_file(done.adapter, photos=recipe.photos)
     assert again.to_json() == recipe.to_json()
     assert recipe_from_file(done.kohya).photos == ""
+    (report,) = [one for one in Catalogue(data).list() if one.name == "my-cat-2"]
+    assert (report.source, report.strength, report.triggers) == ("trained", 0.8, ("zmicat",))
+    assert (report.title, report.base, report.ranks) == ("My Cat", "picturebook", (4,))
+    assert verdict(report, find_model("picturebook")).share == 1.0
+    assert verdict(inspect(done.kohya), find_model("picturebook")).share == 1.0
     back = adapter_from_file(done.adapter)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name].half().float()) for name in state)
@@ -248,25 +265,22 @@ def test_export_writes_proves_and_tells(
         adapter_from_file(done.kohya)
 
 
-@pytest.mark.slow
-def test_a_name_taken_by_another_run_is_kept(
-    finished: tuple[RunFolder, CompleteRecipe, dict[str, torch.Tensor]], tmp_path: Path
-) -> None:
-    run, recipe, state = finished
-    data = tmp_path / "data"
-    first = export(run, 40, 1.0, data, captions=True)
-    assert read_trained_recipe(first.adapter).captions == tuple(
-        one.caption for one in load_dataset(run.photos).examples
-    )
-    other = make_run(tmp_path / "run-2", recipe, {40: state})
-    second = export(other, 40, 1.0, data)
-    assert second.adapter.name == "my-cat-2.safetensors"
-    assert export(run, 40, 0.7, data).adapter == first.adapter
-    assert read_trained_recipe(first.adapter).strength == 0.7
-    assert sorted(path.name for path in (data / "adapters").iterdir()) == [
-        "my-cat-2.safetensors",
-        "my-cat.safetensors",
-    ]
+def test_captions_are_told_only_where_they_may_be() -> None:
+    recipe = recipe_for()
+    settings = public_settings(recipe)
+    told = TrainedRecipe(
+        settings=settings, base_hash="ab", versions={}, photos=("cd",) * 2, step=1, strength=1.0,
+        sample_seed=1, captions=("zmicat, on a sofa", "zmicat, in a tree"),
+    )  # fmt: skip
+    tensors = {"unet.x.lora_A.weight": torch.ones(4, 3), "unet.x.lora_B.weight": torch.ones(5, 4)}
+
+    def tags(made: TrainedRecipe) -> object:
+        facts = Facts(recipe, made, "sd1", "SD", velocity=False, sizes=((64, 64),))
+        return json.loads(metadata(facts, tensors, "peft", tensors)["ss_tag_frequency"])
+
+    assert tags(told) == {"1_zmicat cat": {"zmicat": 2, "on a sofa": 1, "in a tree": 1}}
+    kept = told.model_copy(update={"captions": None})
+    assert tags(kept) == {"1_zmicat cat": {"zmicat": 2, "cat": 2}}
 
 
 def test_an_adapter_that_changes_nothing_is_not_exported(tmp_path: Path) -> None:
