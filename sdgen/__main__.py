@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -22,6 +22,7 @@ from rich.table import Table
 from sdgen.adapters.hub import is_hub_id
 from sdgen.adapters.show import family_title, report_fields, report_lines
 from sdgen.config import Settings, read_settings
+from sdgen.credentials import read_credentials
 from sdgen.engine import LocalEngine
 from sdgen.enhance import CHOICES, Choice, Draft
 from sdgen.errors import (
@@ -288,13 +289,39 @@ def show(
     picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print the recipe inside a picture."""
+    """Print the recipe inside a picture, and what its content credentials say."""
     with _ending(as_json):
         recipe = read_recipe(picture)
+        seal = read_credentials(picture.read_bytes())
         if as_json:
-            _print_json({"recipe": recipe.model_dump(mode="json")})
+            told = {"recipe": recipe.model_dump(mode="json"), "credentials": asdict(seal)}
+            _print_json(told)
         else:
-            typer.echo("\n".join(_recipe_lines(recipe)))
+            typer.echo("\n".join([*_recipe_lines(recipe), f"{'credentials':<16} {seal.sentence}"]))
+
+
+@app.command(epilog=EXIT_CODES)
+def verify(
+    context: typer.Context,
+    picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
+    model: Annotated[
+        str | None, typer.Option(help="Its model, where that is a folder, a file or a Hub id.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw a picture's recipe again, exactly, and say whether it is the same picture.
+
+    Exits with 0 where it is (to 1/255 a pixel), 1 where it is not, 3 where nobody can tell here.
+    """
+    with _ending(as_json), _studio(context, model, data_dir) as studio:
+        found = studio.verify(picture)
+        if as_json:
+            _print_json(asdict(found))
+        else:
+            typer.echo(plain(found.sentence))
+        if found.answer not in ("identical", "nearly"):
+            raise typer.Exit(NO_MODEL if found.answer == "impossible" else FAILED)
 
 
 @app.command(
@@ -479,8 +506,10 @@ def _recipe_lines(recipe: Recipe) -> Iterator[str]:
     fields = recipe.model_dump(mode="json") | known
     fields["versions"] = ", ".join(f"{name} {version}" for name, version in recipe.versions)
     fields["notes"] = " ".join(recipe.notes)
+    if recipe.noise_scheduler:
+        fields["noise_scheduler"] = json.loads(recipe.noise_scheduler).get("class", "")
     for name, value in fields.items():
-        if value not in (None, "", False):
+        if value not in (None, "", False) and value != []:
             text = plain(str(value)).replace("\n", "\n" + " " * 17)
             yield f"{name.replace('_', ' '):<16} {text}"
 

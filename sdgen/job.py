@@ -33,6 +33,7 @@ class RunInfo:
     notes: tuple[str, ...] = ()  # fall-backs taken, e.g. "decoded in tiles"
     noise_scheduler: str = ""  # diffusers' class and its settings, as JSON; "" where not known
     attention: str = ""  # how the denoiser computes attention: diffusers' processor class
+    threads: int = 0  # of a CPU, whose sums depend on them; 0 on other devices
 
 
 @dataclass(frozen=True)

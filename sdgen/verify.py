@@ -99,9 +99,12 @@ def differences(recipe: Recipe, now: RunInfo) -> tuple[str, ...]:
         ("the sampler's settings", recipe.noise_scheduler, now.noise_scheduler),
         *((name, before.get(name, ""), version) for name, version in now.versions),
     ]
-    return tuple(
+    found = [
         _became(what, was, is_now) for what, was, is_now in pairs if was and not _same(was, is_now)
-    )
+    ]
+    if recipe.threads and now.threads and recipe.threads != now.threads:
+        found.append(f"{recipe.threads} CPU threads became {now.threads}")
+    return tuple(found)
 
 
 def _same(was: str, now: str) -> bool:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from sdgen.__main__ import app
 from sdgen.config import Settings
 from sdgen.errors import ModelUnavailable, OutOfMemory, StorageFailed
-from sdgen.metadata import read_recipe
+from sdgen.metadata import encode_png, read_picture, read_recipe
 from sdgen.models import bundled_models
 from sdgen.studio import Studio
 from sdgen.terminal import plain
@@ -297,3 +297,31 @@ def test_ctrl_c_stops_and_keeps_finished_pictures(tmp_path: Path, as_json: bool)
         assert "kept" in err
     for path in kept:
         read_recipe(path)
+
+
+def test_verify_says_whether_a_picture_is_what_its_recipe_draws(tmp_path: Path) -> None:
+    def run(*arguments: str) -> Result:
+        settings = Settings(data_dir=tmp_path / "data")
+        studio = Studio(settings, FakeEngine(), FakeModelFiles())  # a command ends its engine
+        return CliRunner().invoke(app, list(arguments), obj=lambda _: studio)
+
+    path = Path(run("generate", "a robot", "-o", str(tmp_path / "out"), *SMALL).stdout.strip())
+    found = run("verify", str(path), "--json")
+    assert (found.exit_code, parsed(found)["answer"]) == (0, "identical")
+    image, recipe = read_picture(path)
+    forged = tmp_path / "forged.png"
+    forged.write_bytes(encode_png(image, recipe.model_copy(update={"prompt": "a blue tree"})))
+    assert run("verify", str(forged)).exit_code == 1
+    forged.write_bytes(encode_png(image, recipe.model_copy(update={"model": "gone"})))
+    lost = run("verify", str(forged))
+    assert lost.exit_code == 3
+    assert "'gone'" in lost.stdout
+
+
+def test_show_reads_the_content_credentials(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("c2pa")
+    path = Path(run("generate", "a robot", "-o", str(tmp_path / "out"), *SMALL).stdout.strip())
+    assert "trained model" in run("show", str(path)).stdout
+    assert parsed(run("show", str(path), "--json"))["credentials"]["state"] == "intact"
+    path.write_bytes(path.read_bytes().replace(b"a robot", b"a rebel"))
+    assert "changed" in run("show", str(path)).stdout

@@ -48,6 +48,7 @@ INFO = RunInfo(
     shared=False,
     noise_scheduler='{"class": "EulerDiscreteScheduler"}',
     attention="AttnProcessor2_0",
+    threads=2,
 )
 
 
@@ -111,6 +112,7 @@ def test_a_touched_up_picture_is_told() -> None:
         ({"model_hash": "b" * 64}, ("the model's weights are others",)),
         ({"model_hash": "a" * 10}, ()),
         ({"versions": (("torch", "2.10.0"),)}, ("torch 2.10.0 became 2.13.0",)),
+        ({"threads": 4}, ("4 CPU threads became 2",)),
         ({"noise_scheduler": '{"class": "DDIM"}'}, ("the sampler's settings are others",)),
     ],
 )

@@ -96,6 +96,7 @@ class Run:
             notes=(*pipeline.notes, *notes),
             noise_scheduler=decoded.noise_scheduler,
             attention=pipeline.attention,
+            threads=_threads(pipeline.device.type),
         )
         image = GeneratedImage(
             index, self.request.seed + index, decoded.image, info, decoded.flagged
@@ -118,6 +119,13 @@ class Run:
     def _result(self) -> GenerateResult:
         images = tuple(self.images[index] for index in sorted(self.images))
         return GenerateResult(images, time.monotonic() - self._started)
+
+
+def _threads(device: str) -> int:
+    """CPU threads of torch; 0 on another device."""
+    import torch
+
+    return torch.get_num_threads() if device == "cpu" else 0
 
 
 @functools.cache

@@ -91,6 +91,7 @@ class Recipe(BaseModel):
     # The receipt: with these a picture can be drawn again and compared.
     noise_scheduler: str = ""  # diffusers' class and its settings, as JSON
     attention: str = ""  # diffusers' processor class
+    threads: int = 0  # of a CPU; 0: another device, or not known
     noise: str = ""  # where the first noise came from
     pixels_sha256: str = ""  # hex, of the picture's RGB pixels and size
 
@@ -173,6 +174,7 @@ def recipe_for(
         adapters=adapters,
         noise_scheduler=info.noise_scheduler,
         attention=info.attention,
+        threads=info.threads,
         noise=NOISE,
         pixels_sha256=pixels_hash(image.image),
     )
