@@ -308,14 +308,17 @@ def _check_space(cache: Path, wanted: _Wanted) -> None:
         )
 
 
-def progress_class(on_progress: OnProgress | None, total: int) -> Any:
-    """A silent progress bar for huggingface_hub that passes the bytes of a snapshot on."""
+def progress_class(on_progress: OnProgress | None, total: int, counts: str = "econstruct") -> Any:
+    """A silent progress bar for huggingface_hub that passes the bytes on.
+
+    counts: a piece of the label of the bar that counts them; of the several of a snapshot it is
+    the one that counts bytes on the disk.
+    """
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     class Bytes(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            # Of the bars it makes, the one that counts bytes on the disk is the one of interest.
-            self._counts = "econstruct" in str(kwargs.get("desc", ""))
+            self._counts = counts in str(kwargs.get("desc", ""))
             self._bytes = 0
             self._one_at_a_time = threading.Lock()
             super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
@@ -397,7 +400,7 @@ def model_hash(spec: ModelSpec, cache_dir: Path | None, hub_cache: Path | None =
     cache_dir: keeps `model_hashes.json`, keyed by path, size and time of change, since 4 GB take
     seconds; None: no cache. Raises DownloadNeeded or ModelUnavailable.
     """
-    known = _Hashes(cache_dir)
+    known = FileHashes(None if cache_dir is None else cache_dir / "model_hashes.json")
     try:
         if isinstance(spec.source, FileSource):
             return known.of(spec.source.path)
@@ -415,11 +418,11 @@ def model_hash(spec: ModelSpec, cache_dir: Path | None, hub_cache: Path | None =
         known.keep()
 
 
-class _Hashes:
-    """SHA-256 of files, remembered between runs."""
+class FileHashes:
+    """SHA-256 of files, remembered between runs in a JSON file; path None: not remembered."""
 
-    def __init__(self, cache_dir: Path | None) -> None:
-        self._path = None if cache_dir is None else cache_dir / "model_hashes.json"
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
         self._known: dict[str, str] = {}
         self._changed = False
         if self._path is not None and self._path.is_file():

@@ -6,20 +6,25 @@ A file there is whole or not there at all (see sdgen.adapters.store).
 """
 
 import difflib
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdgen.adapters.bundled import BUNDLED, ByFamily
 from sdgen.adapters.doctor import inspect
+from sdgen.adapters.header import FILE_BYTES_MAX, read_header
 from sdgen.adapters.hub import HubId, OnProgress, download_size, fetch, is_hub_id, parse_hub_id
 from sdgen.adapters.report import AdapterReport, Verdict
 from sdgen.adapters.store import adapters_folder, keep_file, remove_file, slug
 from sdgen.adapters.verdict import verdict
+from sdgen.adapters.words import clean
 from sdgen.errors import AdapterRefused, AdapterUnavailable
+from sdgen.model_files import FileHashes
 from sdgen.models import ASSETS, ModelSpec
 
 BUNDLED_FOLDER = ASSETS / "adapters"
+_NAME = re.compile(r"[\w.()+-][\w.()+ -]{0,79}\Z")  # what a tag in a prompt can hold
 Broken = list[tuple[str, str]]  # name, why as a sentence
 Stamp = tuple[int, int]  # time of change in nanoseconds, size in bytes
 
@@ -103,7 +108,8 @@ class Catalogue:
             except OSError:
                 continue
             for path in files:
-                found.setdefault(path.stem, path)
+                name = path.stem if _NAME.match(path.stem) else slug(path.stem)
+                found.setdefault(name, path)
         for name, path in added.items():
             found.setdefault(name, path)
         return found
@@ -119,23 +125,42 @@ class Catalogue:
             known = self._known.get(path)
         if known is not None and known.stamp == stamp:
             return known
-        source = "bundled" if path.parent == BUNDLED_FOLDER else ""
         try:
-            known = _Known(stamp, inspect(path, name=name, source=source))
+            known = _Known(stamp, self._inspected(name, path))
         except AdapterRefused as error:
             known = _Known(stamp, None, str(error))
+        except OSError as error:
+            return _Known(stamp, None, f"The file cannot be read: {error.strerror}.")
         with self._lock:
             self._known[path] = known
         return known
 
+    def _inspected(self, name: str, path: Path) -> AdapterReport:
+        """Raises AdapterRefused. The hashes of files in the data folder are kept for later runs."""
+        if path.parent == BUNDLED_FOLDER:
+            return inspect(path, name=name, source="bundled")
+        if path.parent != self._folder or path.stat().st_size > FILE_BYTES_MAX:
+            return inspect(path, name=name)
+        read_header(path)  # a broken file is not worth hashing
+        hashes = FileHashes(self._folder / ".hashes.json")
+        report = inspect(path, name=name, sha256=hashes.of(path))
+        hashes.keep()
+        return report
+
     # --- adding and removing ----------------------------------------------------------------
 
     def add_upload(self, path: Path, original_name: str) -> AdapterReport:
-        """Keep a copy of an uploaded file under a name made of its content.
+        """Keep a copy of an uploaded file under a name made of its content; a file that is
+        here already stays what it is.
 
         Raises AdapterRefused when the doctor refuses it, StorageFailed when the disk does.
         """
-        return self._kept(path, original_name, "upload")
+        title = clean(original_name).removesuffix(".safetensors")
+        report = inspect(path, title=title, source="upload")
+        for known in self.list():
+            if known.sha256 == report.sha256 and known.source != "file":
+                return known
+        return self.find(keep_file(self._folder, report))
 
     def add_path(self, path: Path) -> AdapterReport:
         """Use a file of this machine where it lies, for as long as this program runs.
@@ -188,7 +213,8 @@ class Catalogue:
         if here is not None:
             return here
         with fetch(wanted, self._endpoint, on_progress) as got:
-            return self._kept(got.path, got.title, got.source)
+            report = inspect(got.path, title=got.title, source=got.source)
+            return self.find(keep_file(self._folder, report))
 
     def _here(self, wanted: HubId) -> AdapterReport | None:
         return next((report for report in self.list() if wanted.matches(report.source)), None)
@@ -203,9 +229,5 @@ class Catalogue:
         return here
 
     def choices(self, spec: ModelSpec) -> tuple[ByFamily, ...]:
-        """The bundled choices that a model could use after a download (see sdgen bundled)."""
+        """The bundled choices that point to the Hub for that model (see ByFamily)."""
         return tuple(choice for choice in BUNDLED if choice.hub_id_for(spec))
-
-    def _kept(self, path: Path, title: str, source: str) -> AdapterReport:
-        report = inspect(path, title=title)
-        return self.find(keep_file(self._folder, report, source))

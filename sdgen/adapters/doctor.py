@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from sdgen.adapters.fit import MIXED, fit
+from sdgen.adapters.fit import MIXED, fit_family
 from sdgen.adapters.header import Header, read_header
 from sdgen.adapters.keys import Group, group_keys, kind_of, pair_rank
-from sdgen.adapters.modules import FAMILIES, family_modules
+from sdgen.adapters.modules import FAMILIES
 from sdgen.adapters.names import is_like_a_lora
 from sdgen.adapters.peft_settings import read_peft_settings
 from sdgen.adapters.report import AdapterReport, Family, Kind, Layout, Parts
@@ -131,7 +131,7 @@ _CONVOLUTION = re.compile(
 
 def _family(header: Header) -> Family:
     """The family whose modules and shapes fit best; words count only where two fit alike."""
-    shares = {family: fit(header, family_modules(family)).share for family in FAMILIES}
+    shares = {family: fit_family(header, family).share for family in FAMILIES}
     best = max(shares.values())
     if best <= 0:
         return "other"

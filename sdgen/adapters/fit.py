@@ -1,13 +1,15 @@
 """Whether what a file holds for a module fits the module's weight."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sdgen.adapters.header import Header
 from sdgen.adapters.keys import Group, group_keys, kind_of
-from sdgen.adapters.modules import Modules
+from sdgen.adapters.modules import Modules, family_modules
 from sdgen.adapters.names import Resolver
 from sdgen.adapters.report import Kind
+from sdgen.model_formats import CheckpointKind
 
 MIXED: tuple[Kind, ...] = ("lora", "locon")  # the kinds that sdgen.pipelines can mix
 
@@ -37,10 +39,13 @@ class Fit:
         return self.applies / self.keys if self.keys else 0.0
 
 
-def fit(header: Header, modules: Modules) -> Fit:
-    """How a file fits a model. Kinds that cannot be mixed count as if they could."""
+def fit(header: Header, modules: Modules, find: Resolver | None = None) -> Fit:
+    """How a file fits a model. Kinds that cannot be mixed count as if they could.
+
+    find: a Resolver of these modules, where there is one already.
+    """
     groups, left = group_keys(header)
-    find = Resolver(modules)
+    find = find or Resolver(modules)
     applies = 0
     unmixed: Kind | None = None
     left_out = []
@@ -55,6 +60,16 @@ def fit(header: Header, modules: Modules) -> Fit:
             unmixed = kind if unmixed in (None, "other") else unmixed
     left_out += [(key, "not a key of a LoRA that sdgen knows", 1) for key in left]
     return Fit(applies, len(header.entries), tuple(left_out), unmixed)
+
+
+def fit_family(header: Header, family: CheckpointKind) -> Fit:
+    """How a file fits Stable Diffusion 1.x, 2.x or XL."""
+    return fit(header, family_modules(family), _family_resolver(family))
+
+
+@functools.cache
+def _family_resolver(family: CheckpointKind) -> Resolver:
+    return Resolver(family_modules(family))
 
 
 def _misfit(header: Header, group: Group, modules: Modules, find: Resolver) -> str:

@@ -73,12 +73,16 @@ def _raw_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
         )
     first = file.read(8)
     length = int.from_bytes(first, "little")
-    if first.startswith(_STARTS) or (path.suffix.lower() in PICKLED and length > size):
+    is_json = file.read(1) == b"{"
+    # The length of a sound header may look like the begin of a pickle, so the header counts first.
+    if (first.startswith(_STARTS) or path.suffix.lower() in PICKLED) and (
+        not is_json or 8 + length > size
+    ):
         raise AdapterRefused(
             "This is a pickled file, which can run any code when it is opened; sdgen reads "
             "safetensors only. Look for the .safetensors version of it."
         )
-    if len(first) < 8 or length < 2 or file.read(1) != b"{":
+    if len(first) < 8 or length < 2 or not is_json:
         raise AdapterRefused("This is not a safetensors file.")
     if 8 + length > size:
         raise AdapterRefused(_CUT_SHORT)

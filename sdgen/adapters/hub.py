@@ -106,7 +106,7 @@ def fetch(
                     )
                 )
 
-            path = get(name, progress_class(on_progress, size))
+            path = get(name, progress_class(on_progress, size, counts=""))
             if has_card:
                 path.with_suffix(".md").write_bytes(get("README.md").read_bytes())
         if on_progress is not None:

@@ -110,14 +110,20 @@ def _numbers(text: str) -> list[str]:
 
 
 def family_of(spec: ModelSpec) -> CheckpointKind | None:
-    """The family of a model as far as names tell: of the table, or of a single checkpoint.
+    """The family of a model, as far as its name or its files tell; None for all others.
 
-    Raises ModelUnavailable when the checkpoint is damaged.
+    Raises ModelUnavailable when a model on this machine is damaged.
     """
     match spec.source:
         case FileSource(path):
             return checkpoint_kind(path)
-        case HubSource(repo):
-            return _FAMILY_OF.get(repo)
-        case FolderSource():
-            return None
+        case HubSource(repo) if repo in _FAMILY_OF:
+            return _FAMILY_OF[repo]
+    modules = model_modules(spec) or {}
+    unet = {name: shape for name, shape in modules.items() if name.startswith("unet.")}
+    for family in FAMILIES if unet else ():
+        table = family_modules(family)
+        ours = {name: shape for name, shape in table.items() if name.startswith("unet.")}
+        if ours == unet:
+            return family
+    return None

@@ -4,11 +4,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sdgen.adapters.header import Header
 
 _METADATA_KEY = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
+_PEFT_FILE = "adapter_model.safetensors"  # what PEFT's save_pretrained writes
+_CONFIG_BYTES_MAX = 1_000_000
 _PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
@@ -38,16 +41,33 @@ class PeftSettings:
 
 
 def read_peft_settings(header: Header) -> PeftSettings:
-    """The settings in the file's metadata; empty where there are none that can be read."""
-    try:
-        raw = json.loads(header.metadata.get(_METADATA_KEY, "{}"))
-    except (ValueError, RecursionError):
-        return PeftSettings()
-    if not isinstance(raw, dict):
-        return PeftSettings()
+    """The settings in the file's metadata, or those that PEFT itself writes beside a file.
+
+    PEFT's adapter_config.json is for one model, in diffusers' case the UNet. Empty where there
+    is nothing that can be read.
+    """
+    told = _object(header.metadata.get(_METADATA_KEY, ""))
     parts: dict[str, dict[str, Any]] = {}
-    for name, value in raw.items():
+    for name, value in told.items():
         part, dot, setting = name.partition(".")
         if dot and part in _PARTS:
             parts.setdefault(part, {})[setting] = value
+    if not parts and header.path.name == _PEFT_FILE:
+        config = _object(_text(header.path.with_name("adapter_config.json")))
+        return PeftSettings(dict.fromkeys(_PARTS, config)) if config else PeftSettings()
     return PeftSettings(parts)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.stat().st_size <= _CONFIG_BYTES_MAX else ""
+    except (OSError, ValueError):
+        return ""

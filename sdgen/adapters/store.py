@@ -26,7 +26,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "adapter"
 
 
-def keep_file(folder: Path, report: AdapterReport, source: str) -> str:
+def keep_file(folder: Path, report: AdapterReport) -> str:
     """Copy an examined file into the folder under the name of its content; returns the name.
 
     Beside it lies a .json with title, source and the words of its card. What is there already
@@ -36,7 +36,7 @@ def keep_file(folder: Path, report: AdapterReport, source: str) -> str:
     path = folder / f"{name}.safetensors"
     words = {
         "title": report.title,
-        "source": source,
+        "source": report.source,
         "triggers": list(report.triggers),
         "licence": report.licence,
         "strength": report.strength,
@@ -44,7 +44,7 @@ def keep_file(folder: Path, report: AdapterReport, source: str) -> str:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
+        if not path.is_file() or path.stat().st_size != report.size_bytes:
             _write(path.with_suffix(".json"), json.dumps(words, indent=1).encode())
             _copy(report.path, path)
     except OSError as error:
