@@ -149,7 +149,8 @@ def serve(settings: Settings, on_space: bool) -> int:
 
     engine = LocalEngine(settings)
     studio = Studio(settings, engine)
-    demo = build(studio, settings, on_space, further_tabs())
+    opened: list[object] = []  # what the further tabs left to be closed
+    demo = build(studio, settings, on_space, further_tabs(opened))
     try:
         _, local_url, share_url = demo.launch(**launch_options(settings, on_space))
     except (OSError, ValueError) as error:  # Gradio: port in use; this machine not reachable
@@ -170,19 +171,38 @@ def serve(settings: Settings, on_space: bool) -> int:
     studio.prepare_enhancer()
     stop.wait()
     say("Stopping.")
+    for tab in opened:
+        tab.close(GRACE)  # type: ignore[attr-defined]  # only those that have it are kept
     studio.close(GRACE)
     demo.close(verbose=False)
     return 0
 
 
-def further_tabs(tabs: Sequence[tuple[str, str]] = TABS) -> list[tuple[str, Callable[..., object]]]:
-    """(title, its add_tab) of the tabs whose modules are here."""
-    found: list[tuple[str, Callable[..., object]]] = []
-    for title, module in tabs:
-        package = module.partition(".")[0]
-        if importlib.util.find_spec(package) and importlib.util.find_spec(module):
-            found.append((title, importlib.import_module(module).add_tab))
-    return found
+def further_tabs(
+    opened: list[object], tabs: Sequence[tuple[str, str]] = TABS
+) -> list[tuple[str, Callable[..., object]]]:
+    """(title, what lays it out) of the tabs whose modules are here.
+
+    opened: gets what their add_tab returned and what has to be closed at the end.
+    """
+
+    def layer_out(module: str) -> Callable[..., object]:
+        add_tab = importlib.import_module(module).add_tab
+
+        def lay_out(*given: object, **named: object) -> None:
+            made = add_tab(*given, **named)
+            if hasattr(made, "close"):
+                opened.append(made)
+
+        return lay_out
+
+    return [(title, layer_out(module)) for title, module in tabs if is_installed(module)]
+
+
+def is_installed(module: str) -> bool:
+    """True where a module could be imported; nothing of it is."""
+    package = module.partition(".")[0]
+    return bool(importlib.util.find_spec(package) and importlib.util.find_spec(module))
 
 
 def fetch_default(studio: "Studio", stop: threading.Event) -> None:

@@ -18,6 +18,7 @@ from sdgen.errors import SettingError
 from sdgen.studio import Studio
 from sdgen.ui.app import build, launch_options
 from sdgen.version import VERSION
+from tests import extra_tab
 from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
 
@@ -207,10 +208,21 @@ def test_strangers_can_neither_add_nor_fetch_an_adapter(
     gc.collect()
 
 
-def test_further_tabs_are_those_that_are_here() -> None:
-    tabs = launch.further_tabs((("Here", "tests.extra_tab"), ("Gone", "no_such.tab")))
+def test_further_tabs_are_those_that_are_here_and_are_closed_at_the_end(
+    studio: Studio, settings: Settings
+) -> None:
+    opened: list[object] = []
+    tabs = launch.further_tabs(opened, (("Here", "tests.extra_tab"), ("Gone", "no_such.tab")))
     assert [title for title, _ in tabs] == ["Here"]
-    assert launch.further_tabs((("Gone", "lora.no_such_tab"),)) == []
+    assert launch.further_tabs(opened, (("Gone", "lora.no_such_tab"),)) == []
+    page = build(studio, settings, tabs=tabs)
+    (extra,) = opened
+    assert isinstance(extra, extra_tab.Extra)
+    titles = [block.label for block in page.blocks.values() if isinstance(block, gr.Tab)]
+    assert titles == ["Generate", "Here"]
+    page.close(verbose=False)
+    del page, tabs
+    gc.collect()
 
 
 def test_a_space_fetches_its_own_model_at_start_and_can_be_stopped(

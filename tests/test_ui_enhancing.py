@@ -12,7 +12,7 @@ from sdgen.enhance import Draft, Enhancer, Service
 from sdgen.metadata import Enhancement, parameters_text, recipe_from_parameters
 from sdgen.models import ASSETS
 from sdgen.studio import Studio, enhancement_of
-from sdgen.ui.api import helper, whole, words
+from sdgen.ui.api_values import helper, whole, words
 from sdgen.ui.enhance_row import EnhanceRow, updates
 from sdgen.ui.enhancing import Asking, Drafted, DraftView, Enhancing, Plan, plan
 from sdgen.ui.form import Form
