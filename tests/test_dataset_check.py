@@ -240,7 +240,9 @@ def test_names_in_reports_are_short_and_harmless(tmp_path: Path) -> None:
 
 
 def test_all_left_out_is_a_report_and_no_dataset(tmp_path: Path) -> None:
+    report_of(tmp_path, {"a.jpg": jpeg(1)})
     report = report_of(tmp_path, {"a.jpg": b"no photo"})
+    assert not list((tmp_path / "work").iterdir())
     assert report.summary == "1 photo in, 0 used, 1 left out."
     assert report.dataset.examples == ()
     assert "nothing to train on" in report.findings[-1]

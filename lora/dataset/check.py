@@ -11,7 +11,7 @@ from pathlib import Path
 from lora.dataset.captions import CaptionFiles, CountTokens, read_captions
 from lora.dataset.errors import PhotosRefused
 from lora.dataset.files import display
-from lora.dataset.layout import Dataset, one_line, write_dataset
+from lora.dataset.layout import Dataset, clear_dataset, one_line, write_dataset
 from lora.dataset.likeness import alike
 from lora.dataset.look import Wish, look
 from lora.dataset.report import Finding, Photo, PhotoReport
@@ -73,6 +73,8 @@ def check(
     dataset = Dataset(tuple(photo.example for photo in photos if photo.example is not None))
     if dataset.examples:
         dataset = write_dataset(dataset, work)
+    else:
+        clear_dataset(work)  # nobody shall train on the photos of an earlier check
     return PhotoReport(
         tuple(photos),
         dataset,

@@ -121,6 +121,21 @@ def write_dataset(dataset: Dataset, folder: Path) -> Dataset:
     return Dataset(examples, held_out)
 
 
+def clear_dataset(folder: Path) -> None:
+    """Remove what an earlier dataset left in `folder`; files that are not ours stay.
+
+    Raises StorageFailed.
+    """
+    try:
+        for place in (folder, folder / HELD_OUT):
+            (place / METADATA).unlink(missing_ok=True)
+            _clean(place, ())
+    except OSError as error:
+        raise StorageFailed(
+            f"Earlier photos could not be removed: {error.strerror or 'the disk does not answer'}."
+        ) from error
+
+
 def load_dataset(folder: Path) -> Dataset:
     """The dataset that write_dataset left in `folder`.
 
