@@ -73,10 +73,12 @@ def pairs(
 def kohya(pairs: Pairs, path: Path, *, sdxl: bool = False, ldm: bool = False) -> Path:
     """As sd-scripts writes it; ldm: UNet names of Stability's code, which it has for SDXL."""
     tensors: dict[str, torch.Tensor] = {}
+    numbers = re.findall(r"down_blocks\.\d+\.(?:resnets|attentions)\.(\d+)", " ".join(pairs))
+    per_block = max(map(int, numbers), default=0) + 2
     for name, pair in pairs.items():
         part, _, module = name.partition(".")
         if part == "unet" and ldm:
-            module = _unet_name(f"{module}.weight", 2).removesuffix(".weight")
+            module = _unet_name(f"{module}.weight", per_block).removesuffix(".weight")
         if part != "unet":
             module = f"text_model.{module}"
         start = {"unet": "lora_unet", "text_encoder_2": "lora_te2"}.get(

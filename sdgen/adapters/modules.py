@@ -119,11 +119,14 @@ def family_of(spec: ModelSpec) -> CheckpointKind | None:
             return checkpoint_kind(path)
         case HubSource(repo) if repo in _FAMILY_OF:
             return _FAMILY_OF[repo]
-    modules = model_modules(spec) or {}
-    unet = {name: shape for name, shape in modules.items() if name.startswith("unet.")}
-    for family in FAMILIES if unet else ():
-        table = family_modules(family)
-        ours = {name: shape for name, shape in table.items() if name.startswith("unet.")}
-        if ours == unet:
-            return family
-    return None
+    return family_of_modules(model_modules(spec) or {})
+
+
+def family_of_modules(modules: Modules) -> CheckpointKind | None:
+    """The family whose UNet has just these modules and shapes, or None."""
+    unet = _unet(modules)
+    return next((kind for kind in FAMILIES if unet and _unet(family_modules(kind)) == unet), None)
+
+
+def _unet(modules: Modules) -> Modules:
+    return {name: shape for name, shape in modules.items() if name.startswith("unet.")}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdgen.adapters.fit import KIND_TITLES, Fit, fit
 from sdgen.adapters.header import read_header
-from sdgen.adapters.modules import model_modules
+from sdgen.adapters.modules import family_of_modules, model_modules
 from sdgen.adapters.report import AdapterReport, Family, Kind, Verdict
 from sdgen.models import ModelSpec
 
@@ -41,8 +41,13 @@ def verdict(report: AdapterReport, spec: ModelSpec, hub_cache: Path | None = Non
             "and XL only.",
         )
     found = fit(read_header(report.path), modules)
-    if found.share == 0:
-        return Verdict("refused", 0.0, _mismatch(report, spec), _left_out(found))
+    other_family = report.family != "other" and family_of_modules(modules) not in (
+        None,
+        report.family,
+    )
+    if found.share == 0 or (other_family and found.share < WARNS_BELOW):
+        # Some shapes of two families are alike, but not what they mean.
+        return Verdict("refused", found.share, _mismatch(report, spec), _left_out(found))
     if found.unmixed is not None:
         return Verdict("refused", 0.0, unsupported(found.unmixed), _left_out(found))
     if found.share < WARNS_BELOW:
