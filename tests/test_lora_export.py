@@ -22,7 +22,7 @@ from lora.export import (
     read_trained_recipe,
     recipe_from_file,
 )
-from lora.export.check import answers, count_adapters, errors
+from lora.export.check import FileCheck, _judge, answers, count_adapters, errors
 from lora.export.describe import Facts, adapter_configs, metadata
 from lora.export.layouts import kohya_layout, kohya_name, peft_layout, ranks_of, stability_name
 from lora.export.recipe_in_file import TrainedRecipe, public_settings
@@ -309,6 +309,30 @@ def test_a_file_that_is_not_what_was_trained_stays_nowhere(
         export(run, 40, 1.0, tmp_path / "data", base=base)
     assert not (tmp_path / "data" / "adapters").exists()
     assert not run.exports.exists()
+
+
+@pytest.mark.parametrize("wrong", ["alpha", "lost part", "other step"])
+def test_the_check_finds_what_is_wrong(
+    wrong: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tiny_models.saved(tiny_models.sd1(), tmp_path_factory.mktemp("model") / "sd1")
+    base, _, state = trained(str(folder))
+    plain = answers(base, PROMPTS)
+    load_adapter_state(base, state)
+    wanted, modules = answers(base, PROMPTS), count_adapters(base.pipe)
+    detach(base)
+    written = kohya_layout(state, torch.float16)
+    if wrong == "alpha":
+        written = {k: t * 0.9 if k.endswith(".alpha") else t for k, t in written.items()}
+    elif wrong == "lost part":
+        written = {k: t for k, t in written.items() if not k.startswith("lora_te_")}
+    else:
+        written = {k: t * 1.05 if ".lora_up." in k else t for k, t in written.items()}
+    save_file(written, tmp_path / "k.safetensors")
+    got, found = loaded(base, tmp_path / "k.safetensors")
+    output, move = errors(got, plain, wanted)
+    with pytest.raises(ExportFailed, match=r"k\.safetensors is wrong"):
+        _judge(FileCheck("k.safetensors", output, move, found, "float32"), modules)
 
 
 def test_files_of_others_carry_no_recipe(tmp_path: Path) -> None:
