@@ -202,5 +202,5 @@ class AnyOrder(RuleBasedStateMachine):
 def test_each_picture_depends_on_its_request_alone(oracle: Oracle) -> None:
     AnyOrder.oracle = oracle
     hypothesis.stateful.run_state_machine_as_test(
-        AnyOrder, settings=hypothesis.settings(max_examples=12, stateful_step_count=14)
+        AnyOrder, settings=hypothesis.settings(max_examples=8, stateful_step_count=12)
     )

@@ -25,6 +25,7 @@ LOCON = (
     *("proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "time_emb_proj"),
     *("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv"),
 )
+TEXT_PARTS = ("text_encoder", "text_encoder_2")
 TEXT = ("q_proj", "v_proj", "out_proj", "fc1")
 
 
@@ -36,6 +37,7 @@ def lora_file(
     alpha: float | None = None,
     targets: Sequence[str] = ATTENTION,
     text: Sequence[str] = (),
+    text_2: Sequence[str] = (),
     seed: int = 0,
     size: float = 0.1,
     pipe: Any = None,
@@ -43,16 +45,17 @@ def lora_file(
     """A LoRA for tiny_models.sd1(), or for `pipe`, which is left with it attached; returns path.
 
     layout: "peft", "diffusers" or "kohya". alpha: None, the rank. text: modules of the text
-    encoder. size: of its numbers; 0 gives one that does nothing.
+    encoder, text_2: of SDXL's second one. size: of its numbers; 0 gives one that does nothing.
     """
     pipe = pipe or tiny_models.sd1()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        models = {"unet": (pipe.unet, targets), "text_encoder": (pipe.text_encoder, text)}
+        wanted = {"unet": targets, "text_encoder": text, "text_encoder_2": text_2}
         states: dict[str, dict[str, torch.Tensor]] = {}
-        for part, (model, names) in models.items():
+        for part, names in wanted.items():
             if not names:
                 continue
+            model = getattr(pipe, part)
             config = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=list(names))
             model.add_adapter(config)
             state = get_peft_model_state_dict(model)
@@ -65,9 +68,7 @@ def lora_file(
     metadata = _collate_lora_metadata({part: getattr(pipe, part) for part in states})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        StableDiffusionPipeline.save_lora_weights(
-            path.parent, weight_name=path.name, **layers, **metadata
-        )
+        type(pipe).save_lora_weights(path.parent, weight_name=path.name, **layers, **metadata)
     return path
 
 
@@ -94,7 +95,10 @@ def with_loras(
             pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"a{number}")
         pipe.set_adapters(
             [f"a{number}" for number in range(len(uses))],
-            [{"unet": unet, "text_encoder": text} for _, unet, text in uses],
+            [
+                {"unet": unet} | {part: text for part in TEXT_PARTS if hasattr(pipe, part)}
+                for _, unet, text in uses
+            ],
         )
     logging.enable_default_handler()
     return pipe

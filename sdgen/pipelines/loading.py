@@ -84,7 +84,9 @@ def load_pipeline(
             safety=checker,
             adapter_memory_mb=settings.adapter_memory_mb,
         )
-    return WholeDiffusersPipeline(pipe, replace(spec, family="whole"), choice, digest, notes)
+    spec = replace(spec, family="whole")
+    memory_mb = settings.adapter_memory_mb
+    return WholeDiffusersPipeline(pipe, spec, choice, digest, notes, memory_mb)
 
 
 def _from_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, checker: bool) -> Any:

@@ -6,7 +6,7 @@ the least recently used ones that no request needs leave. See lora_rows.py for h
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from sdgen.adapters.names import Part
 from sdgen.adapters.report import AdapterReport
 from sdgen.errors import AdapterRefused, AdapterUnavailable
 from sdgen.pipelines.faults import free_memory, is_out_of_memory
+from sdgen.pipelines.lora_probes import probe_text_encoder, probe_unet
 from sdgen.pipelines.lora_rows import LoraRows, PartWeights, RowSet
 from sdgen.pipelines.lora_weights import read_weights
 from sdgen.request import AdapterUse
@@ -28,8 +29,6 @@ MIB = 2**20
 # What an adapter must change in the output of a part, relative to its largest number, to be more
 # than rounding. Full strength, a fixed input.
 LEAST_CHANGE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-
-Probe = Callable[[], torch.Tensor]  # runs a part on a fixed small input
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +85,13 @@ class LoraBank:
     def __init__(
         self,
         parts: Mapping[Part, nn.Module],
-        probes: Mapping[Part, Probe],
         device: torch.device,
         dtype: torch.dtype,
         memory: int,
     ) -> None:
-        """parts: the model's modules. probes: a fixed pass through each. memory: bytes in all."""
+        """parts: the model's modules. memory: bytes of adapters and stacks together."""
         self._rows = {part: LoraRows(module, memory) for part, module in parts.items()}
-        self._probes = probes
+        self._parts = parts
         self._device = device
         self._dtype = dtype
         self._memory = memory
@@ -198,11 +196,11 @@ class LoraBank:
         changes = False
         for part, weights in adapter.parts.items():
             if part not in self._base:
-                self._base[part] = self._probes[part]()
+                self._base[part] = self._probe(part)
             base = self._base[part].float()
             try:
                 with self._rows[part].carrying([((weights, 1.0),)]):
-                    output = self._probes[part]().float()
+                    output = self._probe(part).float()
             finally:
                 self._rows[part].forget(weights.key)
             if not bool(torch.isfinite(output).all()):
@@ -216,6 +214,11 @@ class LoraBank:
                 f"The adapter '{title}' changes nothing in this model: its weights are zero, or so "
                 "small that they drown in rounding."
             )
+
+    def _probe(self, part: Part) -> torch.Tensor:
+        if part == "unet":
+            return probe_unet(self._parts[part], self._device, self._dtype)
+        return probe_text_encoder(self._parts[part], self._device)
 
     def _make_room(self) -> None:
         """The least recently used leave while memory is above the limit, but none in use."""

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-FEW_SETS = 2  # up to so many pieces, one product each is as fast as a stack, and copies nothing
+FEW_SETS = 2  # up to so many, a product for each is as fast as a stack, and copies nothing
 WASTE = 2.0  # a stack may hold that many times the numbers that its rows need
 COMPOSITIONS = 4  # kept: batches that take turns need not stack anew at every step
 
@@ -122,7 +122,8 @@ class LoraRows:
     def carrying(self, rows: Sequence[RowSet]) -> Iterator[None]:
         """While it lasts, row number n of every pass has the adapters of rows[n].
 
-        Rows of equal sets should be neighbours, and those without adapters come last.
+        Rows of equal sets should be neighbours, and those without adapters come last. With one
+        set for all rows, a pass may have fewer rows than that.
         """
         if not any(rows):
             yield
@@ -237,7 +238,7 @@ def _conv_by_set(
 
 def _stack_bytes(pieces: Sequence[_Piece]) -> int:
     """The size of the stacks for one module; 0 where they would not pay."""
-    if len(pieces) <= FEW_SETS:
+    if len({piece.start for piece in pieces}) <= FEW_SETS:
         return 0
     ranks = _ranks(pieces)
     largest = max(ranks.values())

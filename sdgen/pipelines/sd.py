@@ -68,7 +68,6 @@ class SdPipeline:
         self._safety = safety and pipe.safety_checker is not None
         self._bank = LoraBank(
             {"unet": pipe.unet, "text_encoder": pipe.text_encoder},
-            {"unet": self._probe_unet, "text_encoder": self._probe_text_encoder},
             self.device,
             self.dtype,
             adapter_memory_mb * MIB,
@@ -380,31 +379,6 @@ class SdPipeline:
             images=blank, clip_input=seen.to(self.device, self.pipe.safety_checker.dtype)
         )
         return FLAGGED if flags[0] else ""
-
-    # Fixed small passes, by which the bank sees what an adapter does
-
-    @torch.inference_mode()
-    def _probe_unet(self) -> torch.Tensor:
-        config = self.pipe.unet.config
-        generator = torch.Generator("cpu").manual_seed(0)
-        side = 2 ** (len(config.block_out_channels) - 1)
-        latents = torch.randn(1, config.in_channels, side, side, generator=generator)
-        prompt = torch.randn(1, 8, config.cross_attention_dim, generator=generator)
-        cond = (
-            None if config.time_cond_proj_dim is None else torch.zeros(1, config.time_cond_proj_dim)
-        )
-        output: torch.Tensor = self.pipe.unet(
-            latents.to(self.device, self.dtype),
-            torch.tensor(500, device=self.device),
-            encoder_hidden_states=prompt.to(self.device, self.dtype),
-            timestep_cond=None if cond is None else cond.to(self.device, self.dtype),
-            return_dict=False,
-        )[0]
-        return output
-
-    @torch.inference_mode()
-    def _probe_text_encoder(self) -> torch.Tensor:
-        return self._text.plain("a photo of a cat")
 
     def close(self) -> None:
         """Give the memory back. The pipeline is of no use afterwards."""

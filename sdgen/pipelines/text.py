@@ -60,10 +60,6 @@ class TextEncoding:
         negative += [filler] * (count - len(negative))
         return self._joined(positive, clip_skip, adapters), self._joined(negative, 0, adapters)
 
-    def plain(self, prompt: str) -> torch.Tensor:
-        """The first chunk of a prompt, [1, n, d], encoded anew with whatever acts just now."""
-        return self._run(chunks(self._tokenizer, prompt)[0], 0)
-
     def forget(self) -> None:
         """Drop what is remembered; needed whenever the text encoder's weights change."""
         self._known.clear()

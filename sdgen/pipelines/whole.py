@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,13 @@ import torch
 from diffusers import DDIMScheduler, LCMScheduler
 from PIL import Image
 
-from sdgen.errors import BrokenNumbers
+from sdgen.adapters.names import PARTS
+from sdgen.errors import BrokenNumbers, InvalidRequest
 from sdgen.models import ModelSpec
 from sdgen.pipelines.base import Decoded
 from sdgen.pipelines.device import DeviceChoice, attention_of
 from sdgen.pipelines.faults import free_memory, is_out_of_memory
+from sdgen.pipelines.lora_bank import MIB, NO_ADAPTERS, AdapterSet, LoraBank
 from sdgen.pipelines.noise_schedulers import described, noise_scheduler, set_steps
 from sdgen.pipelines.previews import LatentPreview, known_preview
 from sdgen.request import GenerateRequest
@@ -36,6 +38,9 @@ _SDXL_FACTORS = (
 _SDXL_BIAS = (0.1084, -0.0175, -0.0011)
 
 
+_ROWS_MAX = 16  # rows of a pass in diffusers' own loops: 2 with guidance, 3 or 4 in some
+
+
 class _Stop(Exception):
     """Ends a pipeline's loop from within a step; diffusers' own flag would still decode."""
 
@@ -50,8 +55,10 @@ class WholeDiffusersPipeline:
         choice: DeviceChoice,
         model_hash: str,
         notes: tuple[str, ...] = (),
+        adapter_memory_mb: int = 512,
     ) -> None:
-        """pipe: a loaded text-to-image pipeline, on its device."""
+        """pipe: a loaded text-to-image pipeline, on its device. adapter_memory_mb: for LoRA
+        adapters; above it those that nobody uses leave."""
         self.spec = spec
         self.device = choice.device
         self.label = choice.label
@@ -64,12 +71,20 @@ class WholeDiffusersPipeline:
         self._own_scheduler = getattr(pipe, "scheduler", None)
         self._menu_fits = _menu_fits(self._own_scheduler)
         self._preview_map = _preview_map(getattr(pipe, "vae", None))
+        self._bank = _bank(pipe, choice, adapter_memory_mb * MIB)
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
         """What of the request this model cannot follow, one sentence each.
 
-        Raises InvalidRequest where the sampler cannot take that many steps.
+        Raises InvalidRequest where the sampler cannot take that many steps, and for adapters where
+        the model can have none.
         """
+        if request.adapters and self._bank is None:
+            raise InvalidRequest(
+                "adapters",
+                f"{self.spec.title} takes no LoRA adapters here: they work with Stable Diffusion "
+                "1, 2 and XL. Please take them out, or choose another model.",
+            )
         sentences = []
         if request.negative_prompt and "negative_prompt" not in self._takes:
             sentences.append("This model takes no negative prompt; it is left out.")
@@ -89,9 +104,11 @@ class WholeDiffusersPipeline:
         """Draw picture `index` (seed + index). After every step `on_step(steps_done, preview)` is
         called; when it returns False the run ends within that step and None comes back.
 
-        Raises BrokenNumbers when latents or picture are not finite even in float32.
+        Raises BrokenNumbers when latents or picture are not finite even in float32, and
+        AdapterUnavailable, AdapterRefused for a LoRA file that is gone or cannot work here.
         """
         pipe = self._pipe
+        adapters = NO_ADAPTERS if self._bank is None else self._bank.adapters(request.adapters)
         scheduler = self._scheduler(request)
         estimates = _Estimates(scheduler)
         if scheduler is not None:
@@ -106,7 +123,12 @@ class WholeDiffusersPipeline:
                 raise _Stop
 
         try:
-            with torch.no_grad(), self._reporting(after_step) as callback, self._careful_decoding():
+            with (
+                torch.no_grad(),
+                self._reporting(after_step) as callback,
+                self._careful_decoding(),
+                self._carrying(adapters),
+            ):
                 output = pipe(**self._arguments(request, index), **callback)
         except _Stop:
             pipe.maybe_free_model_hooks()
@@ -119,6 +141,7 @@ class WholeDiffusersPipeline:
     def close(self) -> None:
         """Give the memory back; the pipeline cannot be used afterwards."""
         self._pipe = None
+        self._bank = None
         self._own_scheduler = None
         free_memory()
 
@@ -152,6 +175,16 @@ class WholeDiffusersPipeline:
         return type(own).from_config(own.config)
 
     # ---- during the loop ----------------------------------------------------------------------
+
+    @contextmanager
+    def _carrying(self, adapters: AdapterSet) -> Iterator[None]:
+        """While it lasts, all passes of denoiser and text encoders carry these adapters."""
+        with ExitStack() as stack:
+            if self._bank is not None:
+                for part in PARTS:
+                    if adapters.row(part):
+                        stack.enter_context(self._bank.carrying(part, [adapters] * _ROWS_MAX))
+            yield
 
     @contextmanager
     def _reporting(
@@ -258,6 +291,15 @@ class _Estimates:
             return result
 
         scheduler.step = watched  # an instance of this run alone
+
+
+def _bank(pipe: Any, choice: DeviceChoice, memory: int) -> LoraBank | None:
+    """A bank for the parts that adapters can act on; None where the model can have none."""
+    if not hasattr(pipe, "load_lora_weights") or not hasattr(pipe, "unet"):
+        return None
+    found = {part: getattr(pipe, part, None) for part in PARTS}
+    parts = {part: module for part, module in found.items() if isinstance(module, torch.nn.Module)}
+    return LoraBank(parts, choice.device, choice.dtype, memory)
 
 
 def _menu_fits(own: Any) -> bool:
