@@ -37,6 +37,11 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
     return buffer.getvalue()
 
 
+def jpeg(seed: int, width: int = 320, height: int = 240) -> bytes:
+    """A JPEG as a camera writes it."""
+    return encoded(a_photo(seed, width, height), "JPEG", quality=92)
+
+
 def sideways(image: Image.Image) -> bytes:
     """A JPEG lying on its side, as a phone writes one: EXIF orientation 6 says how to turn it."""
     exif = Image.Exif()

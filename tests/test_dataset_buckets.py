@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lora.dataset.buckets import WIDEST, buckets, crop_to, default_step, fit
-from lora.dataset.layout import Example, content_hash
+from lora.dataset.example import Example
+from lora.dataset.layout import content_hash
 from lora.dataset.pixels import cropped
 
 RESOLUTIONS = (64, 128, 256, 384, 512, 768, 1024)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora.dataset.captions import has_trigger, read_captions, unread, with_trigger
+from lora.dataset.example import LONGEST_CAPTION, one_line
 from lora.dataset.files import SourceFile
-from lora.dataset.layout import LONGEST_CAPTION, one_line
 from lora.dataset.sources import read_source
 from tests.photos import a_folder
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from lora.captioner.models import Captioner, CaptionerUnavailable, captioner_folder
 from lora.dataset import Example, cropped, with_trigger
-from lora.dataset.layout import one_line
+from lora.dataset.example import one_line
 
 if TYPE_CHECKING:
     import torch

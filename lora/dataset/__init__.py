@@ -12,7 +12,8 @@ from lora.dataset.captions import has_trigger, with_trigger
 from lora.dataset.check import check
 from lora.dataset.crops import draw_crop, draw_crops
 from lora.dataset.errors import DatasetDamaged, PhotosRefused
-from lora.dataset.layout import Dataset, Example, load_dataset, write_dataset
+from lora.dataset.example import Dataset, Example
+from lora.dataset.layout import load_dataset, write_dataset
 from lora.dataset.packing import pack
 from lora.dataset.pixels import cropped, pixels
 from lora.dataset.report import Finding, Photo, PhotoReport

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from lora.dataset.example import one_line
 from lora.dataset.files import METADATA_NAMES, SourceFile
-from lora.dataset.layout import one_line
 
 TEXT_KEYS = ("text", "caption", "prompt", "description")  # of metadata, in this order
 PLACEHOLDER = "[trigger]"  # as ai-toolkit's captions have it

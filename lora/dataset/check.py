@@ -10,8 +10,9 @@ from pathlib import Path
 
 from lora.dataset.captions import CaptionFiles, CountTokens, read_captions
 from lora.dataset.errors import PhotosRefused
+from lora.dataset.example import Dataset, one_line
 from lora.dataset.files import display
-from lora.dataset.layout import Dataset, clear_dataset, one_line, write_dataset
+from lora.dataset.layout import clear_dataset, write_dataset
 from lora.dataset.likeness import alike
 from lora.dataset.look import Wish, look
 from lora.dataset.report import Finding, Photo, PhotoReport

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from lora.dataset.layout import Example
+from lora.dataset.example import Example
 from lora.dataset.pixels import photo
 from lora.dataset.report import PhotoReport
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 from lora.dataset.buckets import Crop, crop_to, fit
 from lora.dataset.captions import CaptionFiles, CountTokens, has_trigger, unread, with_trigger
+from lora.dataset.example import Example, one_line
 from lora.dataset.files import SourceFile, display
-from lora.dataset.layout import Example, content_hash, one_line, stored_name
+from lora.dataset.layout import content_hash, stored_name
 from lora.dataset.likeness import BLURRED, blur, fingerprint
 from lora.dataset.opening import Opened, open_photo
 from lora.dataset.report import Finding, Photo

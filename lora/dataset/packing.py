@@ -6,7 +6,8 @@ import secrets
 import zipfile
 from pathlib import Path
 
-from lora.dataset.layout import HELD_OUT, METADATA, Dataset
+from lora.dataset.example import Dataset
+from lora.dataset.layout import HELD_OUT, METADATA
 from sdgen.errors import StorageFailed
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip's first date: the same photos give the same zip

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from lora.dataset.errors import DatasetDamaged
-from lora.dataset.layout import Example, content_hash
+from lora.dataset.example import Example
+from lora.dataset.layout import content_hash
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lora.dataset.layout import Dataset, Example
+from lora.dataset.example import Dataset, Example
 
 Level = Literal["warning", "note"]  # look at it; said for completeness
 Kind = Literal[

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from lora.dataset.layout import Dataset, Example
+from lora.dataset.example import Dataset, Example
 from lora.dataset.likeness import alike
 
 FROM = 12  # photos; with fewer every one is needed for training
