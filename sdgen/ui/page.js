@@ -1,5 +1,6 @@
 // Runs once when the page is there: keys, dropping a picture anywhere, light and dark.
 () => {
+  const isShown = (element) => element !== null && element.getClientRects().length > 0;
   const THEME = "sdgen.theme";
   const remembered = localStorage.getItem(THEME);
   if (remembered) document.body.classList.toggle("dark", remembered === "dark");
@@ -12,12 +13,17 @@
 
   document.addEventListener("keydown", (key) => {
     if (key.key !== "Enter" || !(key.ctrlKey || key.metaKey)) return;
+    const generate = document.getElementById("generate");
+    if (!isShown(generate)) return; // another tab
     key.preventDefault();
     document.activeElement?.dispatchEvent(new Event("change", { bubbles: true }));
-    document.getElementById("generate")?.click();
+    generate.click();
   });
 
-  // A picture dropped anywhere goes to the one place that reads recipes.
+  // A picture dropped anywhere goes to the one place that reads recipes, an adapter to its own.
+  // Places that take files themselves are left alone, and so are other tabs.
+  const takesFiles = (target) => target.closest(".block")?.querySelector("input[type=file]");
+  const placeOf = (file) => (file.name.endsWith(".safetensors") ? "#adapter-file" : "#drop");
   const carriesFile = (drag) => [...(drag.dataTransfer?.types ?? [])].includes("Files");
   let depth = 0;
   const mark = (on) => document.getElementById("columns")?.classList.toggle("sd-dropping", on);
@@ -33,10 +39,14 @@
   document.addEventListener("drop", (drop) => {
     depth = 0;
     mark(false);
-    if (!carriesFile(drop) || drop.target.closest("#drop")) return;
+    if (!carriesFile(drop) || takesFiles(drop.target)) return;
     drop.preventDefault();
-    const input = document.querySelector("#drop input[type=file]");
-    if (!input || drop.dataTransfer.files.length === 0) return;
+    const [file] = drop.dataTransfer.files;
+    if (!file || !isShown(document.getElementById("columns"))) return;
+    const input =
+      document.querySelector(`${placeOf(file)} input[type=file]`) ??
+      document.querySelector("#drop input[type=file]");
+    if (!input) return;
     input.files = drop.dataTransfer.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   });

@@ -160,13 +160,41 @@ def test_a_file_is_added_and_chosen(open_page: Any, tmp_path: Path) -> None:
     page.click("#adapter-more > button")
     mine = write_lora(tmp_path / "My cat.safetensors", trigger="mycat", seed=8)
     page.set_input_files("#adapter-file input[type=file]", mine)
-    expect(page.locator(".sd-adapter b")).to_have_text("My cat.safetensors")
+    expect(page.locator(".sd-adapter b")).to_have_text("My cat")
     expect(page.locator(PROMPT)).to_have_value("mycat")
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"no adapter at all")
     page.set_input_files("#adapter-file input[type=file]", bad)
     expect(page.locator("#adapter-said [role=alert]")).to_be_visible()
     expect(page.locator(".sd-adapter")).to_have_count(1)
+
+
+def test_a_file_dropped_on_its_place_goes_there_and_nowhere_else(
+    open_page: Any, tmp_path: Path
+) -> None:
+    page = open_page()
+    page.click("#adapter-more > button")
+    mine = write_lora(tmp_path / "dropped.safetensors", title="Dropped", seed=8)
+    for place in ("#stage", "#adapter-file button"):
+        drop_on(page, place, mine)
+        expect(page.locator(".sd-adapter b")).to_have_text("dropped")
+        page.get_by_role("button", name="Remove").click()
+        expect(page.locator(".sd-adapter")).to_have_count(0)
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def drop_on(page: Page, place: str, path: Path) -> None:
+    """Drop a file there, as from a file manager."""
+    transfer = page.evaluate_handle(
+        """([name, bytes]) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], name));
+          return transfer;
+        }""",
+        [path.name, list(path.read_bytes())],
+    )
+    for kind in ("dragenter", "dragover", "drop"):
+        page.dispatch_event(place, kind, {"dataTransfer": transfer})
 
 
 def test_an_adapter_that_was_trained_meanwhile_is_offered_in_its_tab(
@@ -177,6 +205,7 @@ def test_an_adapter_that_was_trained_meanwhile_is_offered_in_its_tab(
         page.set_default_timeout(PATIENCE)
         ready(page, url)
         page.get_by_role("tab", name="Train").click()
+        page.keyboard.press("Control+Enter")
         expect(page.locator("#extra")).to_contain_text("picturebook, strangers: False")
         write_lora(settings.data_dir / "adapters" / "new.safetensors", title="Just trained")
         page.get_by_role("tab", name="Generate").click()
