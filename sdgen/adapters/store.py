@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def remove_file(path: Path) -> None:
 
 
 def _stump(path: Path) -> Path:
-    return path.with_name(f".sdgen-{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".sdgen-{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def _write(path: Path, data: bytes) -> None:
