@@ -107,11 +107,8 @@ def recipe_of(form: TrainForm, photos: str) -> TrainingRecipe:
     except InvalidRecipe as error:
         if error.field == "name":
             raise InvalidRecipe("name", f"{TITLES['name']}: {_WHY['name']}") from error
-        words = str(error)
-        for field in sorted(TITLES, key=len, reverse=True):
-            words = words.replace(f"'{field}'", f"“{TITLES[field]}”")
-            if words.startswith(f"{field} "):
-                words = TITLES[field] + words[len(field) :]
+        title = TITLES.get(error.field, error.field)
+        words = str(error).replace(f"The recipe's {error.field}", title)
         raise InvalidRecipe(error.field, words) from error
 
 

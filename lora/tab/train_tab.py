@@ -1,37 +1,28 @@
 """The Train tab: what happens when. Handlers take plain values and return updates."""
 
 import contextlib
-import hashlib
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 
-from lora.jobs import CAN_GO_ON, Curves, RunView, TrainingRefused, Trainings
-from lora.jobs.trainings import PAUSES
+from lora.jobs import Trainings
 from lora.runs import Command
-from lora.tab import progress
-from lora.tab.curves import curves
 from lora.tab.form import Bases, TrainForm, effective, recipe_of, usual
 from lora.tab.layout import Layout, lay_out
 from lora.tab.photos import Photos
+from lora.tab.shown_run import VIEW, ShownRun, Update
 from sdgen.config import Settings
 from sdgen.errors import SdgenError
 from sdgen.studio import Studio
 from sdgen.ui.messages import alert, escape, notes
 
-Update = Any  # what Gradio takes for a component: a value, gr.update(...) or gr.skip()
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 QUICK = {**PRIVATE, "queue": False}
 PLACEHOLDERS = ("steps", "batch_size", "learning_rate", "rank", "resolution", "prior_weight",
                 "min_snr_gamma", "caption_dropout")  # fmt: skip
-VIEW = 17  # components that _show updates
 LOOKING = "Looking at the photos …"
 WENT_WRONG = "Something went wrong inside the app, or its disk is full. The log says more."
-KEPT_CURVES = 20  # runs whose losses are kept in memory
 
 
 class TrainTab:
@@ -39,12 +30,10 @@ class TrainTab:
 
     def __init__(self, studio: Studio, settings: Settings, trainings: Trainings) -> None:
         self.trainings = trainings
-        self._settings = settings
         self._bases = Bases(studio, settings)
         self._photos = Photos(trainings, studio)
-        self._curves: dict[str, Curves] = {}
-        self._lock = threading.Lock()  # guards _curves
         self._parts = lay_out(self._bases.choices())
+        self._run = ShownRun(trainings, settings.data_dir, self._parts.head)
         self._run_id = gr.State("")
         self._draft = gr.State("")  # the folder of the photos that were checked
         self._seen = gr.State(())  # digests of what this page shows already
@@ -165,7 +154,7 @@ class TrainTab:
         except SdgenError as error:
             yield [alert(str(error)), *[gr.skip()] * (3 + VIEW)]
             return
-        yield ["", report, gr.skip(), draft, *self._show(new_id, ())]
+        yield ["", report, gr.skip(), draft, *self._run.show(new_id, ())]
 
     def stop(self, run_id: str) -> list[Update]:
         """Stop after the running step."""
@@ -201,16 +190,16 @@ class TrainTab:
         """Remove a run; then the newest of the others is shown."""
         said = self._after(run_id, lambda: self.trainings.delete(run_id))
         newest = self.trainings.newest()
-        return said if said[0] else ["", *self._show(newest.id if newest else "", ())]
+        return said if said[0] else ["", *self._run.show(newest.id if newest else "", ())]
 
     def open(self, event: gr.EventData) -> list[Update]:
         """Another run, from the list."""
         data = event._data if isinstance(event._data, dict) else {}
-        return self._show(str(data.get("name", "")), ())
+        return self._run.show(str(data.get("name", "")), ())
 
     def look(self, run_id: str, seen: tuple[str, ...]) -> list[Update]:
         """What has changed since the page looked last."""
-        return self._show(run_id, seen)
+        return self._run.show(run_id, seen)
 
     def restore(self) -> list[Update]:
         """A page that opens finds the run that is on, or the newest."""
@@ -219,7 +208,7 @@ class TrainTab:
         picker = gr.update(choices=choices, value=base or None)
         newest = self.trainings.newest()
         said = self.show_effective("", *TrainForm(base=base))
-        shown = self._show(newest.id if newest else "", ())
+        shown = self._run.show(newest.id if newest else "", ())
         return [picker, said, *shown, *self.show_usual(base)]
 
     # --- inside
@@ -232,88 +221,5 @@ class TrainTab:
         try:
             deed()
         except SdgenError as error:
-            return [alert(str(error)), *self._show(run_id, ())]
-        return ["", *self._show(run_id, ())]
-
-    def _show(self, run_id: str, seen: tuple[str, ...]) -> list[Update]:
-        """Updates for a run's view: its id, the digests, the HTML parts, the buttons, the timer."""
-        try:
-            view: RunView | None = self.trainings.find(run_id)
-        except TrainingRefused:
-            view = None
-        runs = self.trainings.runs()
-        html = [
-            progress.head(view, progress.SHARED if PAUSES else progress.ON_WINDOWS)
-            if view
-            else progress.NOTHING,
-            progress.outcome(view, self._adapter(view), self._url) if view else "",
-            self._drawn_curves(view) if view else "",
-            progress.samples(view) if view else "",
-            progress.run_list(runs, run_id),
-        ]
-        on = any(run.running or run.state == "queued" for run in runs)
-        active = view is not None and view.running
-        buttons = {
-            "stop": active or (view is not None and view.state == "queued"),
-            "resume": view is not None and view.state in CAN_GO_ON,
-            "sample_now": active and view is not None and view.state == "training",
-            "save_now": active and view is not None and view.state == "training",
-            "delete": view is not None and not active,
-        }
-        choice = _choice(view)
-        digests = tuple(
-            hashlib.sha256(repr(part).encode()).hexdigest()
-            for part in (*html, *buttons.values(), choice, on)
-        )
-        old = seen if len(seen) == len(digests) else ("",) * len(digests)
-        fresh = [new != before for new, before in zip(digests, old, strict=True)]
-        updates: list[Update] = [
-            part if new else gr.skip() for part, new in zip(html, fresh, strict=False)
-        ]
-        updates += [
-            gr.update(visible=visible) if new else gr.skip()
-            for visible, new in zip(buttons.values(), fresh[len(html) :], strict=False)
-        ]
-        updates += _choice_updates(*choice) if fresh[-2] else [gr.skip()] * 3
-        updates.append(gr.update(visible=False) if not seen or active else gr.skip())
-        updates.append(gr.Timer(active=on) if fresh[-1] else gr.skip())
-        if not any(fresh):
-            return [gr.skip()] * VIEW
-        return [view.id if view else "", digests, *updates]
-
-    def _drawn_curves(self, view: RunView) -> str:
-        with self._lock:
-            found = self._curves.get(view.id)
-            if found is None:
-                while len(self._curves) >= KEPT_CURVES:
-                    self._curves.pop(next(iter(self._curves)))
-                found = self._curves[view.id] = Curves(view.folder.metrics)
-            found.read()
-            return curves(found.loss, found.held_out, view.status.best_step)
-
-    def _adapter(self, view: RunView) -> str:
-        """The name in Generate of what the run has made; "" once that was removed."""
-        home = self._settings.data_dir / "adapters"
-        return next((path.stem for path in view.files if path.parent == home), "")
-
-    def _url(self, path: Path) -> str:
-        """A file's copy in Gradio's cache, so no folder of ours is open to the web."""
-        served = self._parts.head.move_resource_to_block_cache(path)
-        return f"gradio_api/file={quote(str(served))}"
-
-
-def _choice(view: RunView | None) -> tuple[list[int], int | None, float]:
-    """The checkpoints that may be chosen, and what is chosen now; none before the run is done."""
-    if view is None or view.state != "done":
-        return [], None, 1.0
-    strength = view.status.best_strength
-    return view.folder.saved_steps(), view.status.best_step, 1.0 if strength is None else strength
-
-
-def _choice_updates(steps: list[int], step: int | None, strength: float) -> list[Update]:
-    choices = [(f"Step {number}", number) for number in steps]
-    return [
-        gr.update(visible=bool(steps)),
-        gr.update(choices=choices, value=step if step in steps else None),
-        gr.update(value=strength),
-    ]
+            return [alert(str(error)), *self._run.show(run_id, ())]
+        return ["", *self._run.show(run_id, ())]
