@@ -160,6 +160,16 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list((data / "adapters").iterdir()) == []
 
 
+def test_what_a_killed_program_left_behind_goes(data: Path) -> None:
+    old, young = (data / "adapters" / f".sdgen-{name}.safetensors.x.tmp" for name in "ab")
+    old.parent.mkdir(parents=True)
+    old.touch()
+    young.touch()
+    os.utime(old, (1, 1))
+    Catalogue(data)
+    assert list(old.parent.iterdir()) == [young]
+
+
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(StorageFailed, match="could not be kept"):

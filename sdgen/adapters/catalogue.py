@@ -16,7 +16,7 @@ from sdgen.adapters.doctor import inspect
 from sdgen.adapters.header import FILE_BYTES_MAX, read_header
 from sdgen.adapters.hub import HubId, OnProgress, download_size, fetch, is_hub_id, parse_hub_id
 from sdgen.adapters.report import AdapterReport, Verdict
-from sdgen.adapters.store import adapters_folder, keep_file, remove_file, slug
+from sdgen.adapters.store import adapters_folder, keep_file, remove_file, remove_stumps, slug
 from sdgen.adapters.verdict import verdict
 from sdgen.adapters.words import clean
 from sdgen.errors import AdapterRefused, AdapterUnavailable
@@ -51,6 +51,7 @@ class Catalogue:
         self._added: dict[str, Path] = {}  # name -> a file that is used where it lies
         self._known: dict[Path, _Known] = {}
         self._lock = threading.Lock()
+        remove_stumps(self._folder)
 
     # --- what there is ----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from pathlib import Path
 
 from sdgen.adapters.report import AdapterReport
@@ -14,6 +15,7 @@ from sdgen.errors import StorageFailed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_STUMP = ".sdgen-"  # how names of files begin that are being written
 _NAME_DIGITS = 12  # of the SHA-256, hex: a name for people that no two files share by chance
 
 
@@ -65,8 +67,20 @@ def remove_file(path: Path) -> None:
         raise StorageFailed(f"The LoRA could not be deleted: {error.strerror}.") from error
 
 
+def remove_stumps(folder: Path, older_than: float = 60.0) -> None:
+    """Remove what writing left behind when it was killed.
+
+    older_than: seconds; a younger stump may belong to a program that is writing right now.
+    """
+    with contextlib.suppress(OSError):
+        for stump in folder.glob(f"{_STUMP}*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - stump.stat().st_mtime >= older_than:
+                    stump.unlink()
+
+
 def _stump(path: Path) -> Path:
-    return path.with_name(f".sdgen-{path.name}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f"{_STUMP}{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def _write(path: Path, data: bytes) -> None:
