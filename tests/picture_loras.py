@@ -31,11 +31,12 @@ def write_lora(
     strange: float = 0.0,
     sdxl: bool = False,
     seed: int = 0,
+    size: float = 0.02,
 ) -> Path:
     """A LoRA with random numbers; its path.
 
     text: with parts in the text encoder. strange: share of its modules that no model has. sdxl:
-    made for that family.
+    made for that family. size: of its numbers.
     """
     modules = family_modules("sdxl") if sdxl else modules_of()
     names = [name for name in modules if ATTENTION.search(name)][:20]
@@ -47,8 +48,8 @@ def write_lora(
         out, into = modules[name][:2]
         if place < strange * len(names):
             name = f"unet.down_blocks.9.attentions.{place}.transformer_blocks.0.attn1.to_q"
-        tensors[f"{name}.lora_A.weight"] = draw.normal(0, 0.02, (RANK, into)).astype(np.float32)
-        tensors[f"{name}.lora_B.weight"] = draw.normal(0, 0.02, (out, RANK)).astype(np.float32)
+        tensors[f"{name}.lora_A.weight"] = draw.normal(0, size, (RANK, into)).astype(np.float32)
+        tensors[f"{name}.lora_B.weight"] = draw.normal(0, size, (out, RANK)).astype(np.float32)
     told = {"modelspec.title": title, "modelspec.trigger_phrase": trigger}
     if strength is not None:
         told["sdgen.strength"] = str(strength)

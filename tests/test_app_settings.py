@@ -200,6 +200,8 @@ def test_strangers_can_neither_add_nor_fetch_an_adapter(
     assert "operator" in str(handlers["add_file"](str(file), [], "picturebook", ""))
     assert "operator" in str(handlers["look_up"]("owner/name"))
     assert "operator" in str(list(handlers["fetch_it"]("owner/name", [], "picturebook", "")))
+    with pytest.raises(gr.Error, match="operator"):
+        handlers["inspect_adapter"]({"path": str(file)})
     assert not (settings.data_dir / "adapters").exists()
     (more,) = [b for b in page.blocks.values() if getattr(b, "elem_id", "") == "adapter-more"]
     assert more.visible is False

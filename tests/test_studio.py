@@ -445,3 +445,25 @@ def test_a_user_s_adapter_is_kept_listed_and_removed(
 def test_tags_are_not_counted_as_words(with_adapters: Studio) -> None:
     counted = with_adapters.count_tokens("picturebook", "a beach <lora:watercolour:0.5>")
     assert counted == with_adapters.count_tokens("picturebook", "a beach")
+
+
+@pytest.mark.slow
+def test_strengths_of_an_adapter_reach_the_bundled_model(settings: Settings) -> None:
+    from sdgen.engine import LocalEngine
+
+    write_lora(settings.data_dir / "adapters" / "strong.safetensors", size=0.3, text=True)
+    studio = Studio(settings, LocalEngine(settings))
+    drawn: dict[float | None, bytes] = {}
+    try:
+        for scale in (None, 0.0, 1.0):
+            adapters = [] if scale is None else [{"name": "strong", "scale": scale}]
+            request = studio.request(
+                prompt="a red robot on a beach", seed=7, steps=4, exact=True, adapters=adapters
+            )
+            (picture,) = saved(studio.start(request))
+            with Image.open(picture.path) as image:
+                drawn[scale] = image.tobytes()
+    finally:
+        studio.close()
+    assert drawn[0.0] == drawn[None]
+    assert drawn[1.0] != drawn[None]

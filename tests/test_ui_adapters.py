@@ -245,10 +245,18 @@ def test_a_file_that_appears_is_offered_without_a_restart(
     panel: AdapterPanel, settings: Settings
 ) -> None:
     folder = settings.data_dir / "adapters"
-    before = panel.offer("picturebook", [])["choices"]
+    before = panel.offer("picturebook", [])[0]["choices"]
     shutil.copy(folder / "watercolour.safetensors", folder / "trained.safetensors")
-    after = panel.offer("picturebook", [])["choices"]
-    assert {name for _, name in after} - {name for _, name in before} == {"trained"}
+    after, broken = panel.offer("picturebook", [])
+    assert {name for _, name in after["choices"]} - {name for _, name in before} == {"trained"}
+    assert broken == ""
+
+
+def test_a_broken_file_is_named_with_the_reason(panel: AdapterPanel, settings: Settings) -> None:
+    (settings.data_dir / "adapters" / "cut.safetensors").write_bytes(b"cut off")
+    offered, broken = panel.offer("picturebook", [])
+    assert "cut" not in [name for _, name in offered["choices"]]
+    assert "cut: This is not a safetensors file." in broken
 
 
 # --- drawing

@@ -64,6 +64,12 @@ class AdapterPanel:
                         "Fetch it", size="sm", visible=False, elem_id="hub-fetch"
                     )
                 self.hub_said = gr.HTML(elem_id="hub-said")
+                self.broken = gr.HTML(elem_id="adapter-broken")
+
+    @property
+    def offered(self) -> list[Any]:
+        """What `offer` updates."""
+        return [self.pick, self.broken]
 
     # --- what happens when
 
@@ -75,8 +81,8 @@ class AdapterPanel:
         self.chosen.dismiss(self.dismiss, state, [self.chosen, prompt, self.said], **QUICK)
         self.chosen.chip(self.chip, state, [self.chosen, prompt], **QUICK)
         gr.on(
-            [model.change, self.chosen.change], self.offer, [model, self.chosen], self.pick,
-            **NEWEST,
+            [model.change, self.chosen.change], self.offer, [model, self.chosen],
+            self.offered, **NEWEST,
         )  # fmt: skip
         self.file.upload(self.add_file, [self.file, *state], [self.file, *added], **PRIVATE)
         said = [self.hub_said, self.fetch]
@@ -87,9 +93,11 @@ class AdapterPanel:
 
     # --- handlers
 
-    def offer(self, model: str, value: object) -> Update:
-        """The picker's lines, as the adapters on this machine are now."""
-        return gr.update(choices=adapter_rows.choices(self._cards(model), chosen_adapters(value)))
+    def offer(self, model: str, value: object) -> list[Update]:
+        """The picker's lines, as the adapters on this machine are now; and what is broken."""
+        choices = adapter_rows.choices(self._cards(model), chosen_adapters(value))
+        broken = self._studio.broken_adapters() if self._may_add else ()
+        return [gr.update(choices=choices), adapter_rows.broken(broken)]
 
     def look(self, model: str, prompt: str, value: object) -> Update:
         """The rows of the chosen adapters for this model and prompt."""

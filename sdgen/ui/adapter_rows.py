@@ -78,6 +78,17 @@ def trigger_words(chosen: Sequence[ChosenAdapter], cards: Sequence[AdapterCard])
     return tuple(word for report in reports if report for word in report.triggers)
 
 
+def broken(files: Sequence[tuple[str, str]]) -> str:
+    """The files that are no usable adapters, each with the reason; "" where there is none."""
+    listed = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in files)
+    if not listed:
+        return ""
+    return (
+        f'<details class="sd-broken"><summary>Cannot be used: {len(files)}</summary>'
+        f"<ul>{listed}</ul></details>"
+    )
+
+
 def _verdict(card: AdapterCard | None) -> tuple[str, str]:
     if card is None:
         return "refused", NOT_HERE

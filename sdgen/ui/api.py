@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from sdgen.errors import SdgenError
+from sdgen.errors import InvalidRequest, SdgenError
 from sdgen.job import Failed, Saved, Stopped
 from sdgen.studio import Studio, enhancement_of
 from sdgen.ui.api_values import (
@@ -26,16 +26,20 @@ from sdgen.ui.api_values import (
     words,
 )
 
+OPERATOR_ONLY = "Only the operator of this app can bring files; give a name of `adapters`."
 HEARTBEAT = 0.25  # seconds; a client that went away is noticed at the next yield
 
 
 def add_endpoints(
-    studio: Studio, served: Callable[[Path], Path], withhold_flagged: bool = False
+    studio: Studio,
+    served: Callable[[Path], Path],
+    withhold_flagged: bool = False,
+    may_add: bool = True,
 ) -> None:
     """Add `generate`, `enhance`, `models` and the two on adapters to the Blocks being built.
 
     served: a picture's copy where Gradio serves files. withhold_flagged: leave out the files to
-    which the model's safety checker objects, and say so.
+    which the model's safety checker objects, and say so. may_add: callers may bring files.
     """
 
     def generate(
@@ -196,6 +200,8 @@ def add_endpoints(
             chosen = name_of_model(studio, model)
             if isinstance(adapter, str):
                 return judged(studio.inspect_adapter(adapter, chosen))
+            if not may_add:
+                raise InvalidRequest("adapter", OPERATOR_ONLY)
             return judged(studio.inspect_adapter_file(uploaded(adapter), chosen))
         except SdgenError as error:
             raise gr.Error(str(error), print_exception=False) from error

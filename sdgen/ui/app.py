@@ -75,7 +75,7 @@ def build(
         else:
             tab = drawing()
         tab.on_load(demo)
-        add_endpoints(studio, tab.served, withhold_flagged=on_space)
+        add_endpoints(studio, tab.served, withhold_flagged=on_space, may_add=not strangers)
     # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls
     # that would go round it.
     return demo.queue(api_open=False, default_concurrency_limit=None)

@@ -152,7 +152,7 @@ class GenerateTab:
     def on_select(self, shown: Any) -> None:
         """shown: the event after which the adapters on this machine may be others."""
         adapters, model = self._side.adapters, self._side.controls.model
-        shown(adapters.offer, [model, adapters.chosen], adapters.pick, **QUICK)
+        shown(adapters.offer, [model, adapters.chosen], adapters.offered, **QUICK)
 
     # --- handlers
 
