@@ -9,9 +9,10 @@ from diffusers import (
     AutoencoderKL,
     DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sdgen.models import ASSETS
 
@@ -50,6 +51,45 @@ def full_sd15() -> StableDiffusionPipeline:
         latent_channels=4,
     )
     return _assemble(unet, vae, _text_encoder(width=768, layers=12, heads=12))
+
+
+def full_sdxl() -> StableDiffusionXLPipeline:
+    """Stable Diffusion XL in its full size (2.6 G parameter UNet), weights random."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=128,
+        block_out_channels=(320, 640, 1280),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2, 10),
+        attention_head_dim=(5, 10, 20),
+        cross_attention_dim=2048,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+        scaling_factor=0.13025,
+    )
+    second = _text_encoder(width=1280, layers=32, heads=20).config
+    second.projection_dim = 1280
+    return StableDiffusionXLPipeline(
+        vae=vae.eval(),
+        text_encoder=_text_encoder(width=768, layers=12, heads=12).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(second).eval(),
+        tokenizer=_tokenizer(),
+        tokenizer_2=_tokenizer(),
+        unet=unet.eval(),
+        scheduler=DPMSolverMultistepScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+        ),
+    )
 
 
 def _text_encoder(width: int, layers: int, heads: int) -> CLIPTextModel:

@@ -2,9 +2,9 @@
 
 A is always the steps of diffusers' train_dreambooth_lora (bench.dreambooth), B one step of
 lora.trainer with the same model, photos, resolution and batch. Each lives in a process of its own,
-so that its peak of memory can be told; they take turns, one step each, on one thread; medians of the thread's own
-seconds of work.
-Writes bench/RESULTS.md. On a GPU it measures SD 1.5 at 512 px and SDXL at 1024 px instead.
+so that its peak of memory can be told; they take turns, one step each, on one thread; medians of
+the thread's own seconds of work. Writes bench/RESULTS.md. On a GPU it measures SD 1.5 at 512 px and
+SDXL at 1024 px instead.
 """
 
 import argparse
@@ -274,9 +274,10 @@ def main() -> None:
     where = f"one thread of {platform.machine()}, {_cpu_name()}, {versions}"
     for key in [given.only] if given.only else CASES:
         text = (
-            f"{head}, {where}. Steps in turns, medians of the seconds of work of one thread; each side in a process of its own. "
-            "diffusers' recipe: train_dreambooth_lora's steps in float32 with the VAE and the text "
-            f"encoder in the loop, rank {RANK}.\n\n{on_cpu(key, given.repeats)}"
+            f"{head}, {where}. Steps in turns, medians of the thread's own seconds of work; each "
+            "side in a process of its own. diffusers' recipe: train_dreambooth_lora's steps in "
+            "float32 with the VAE and the text encoder in the loop, rank "
+            f"{RANK}.\n\n{on_cpu(key, given.repeats)}"
         )
         write(f"Training on a CPU: {key}", text)
         print(text, flush=True)
