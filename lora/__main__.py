@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a JSON file.", exists=True)]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", exists=True)]
 RunOrFile = Annotated[

@@ -184,6 +184,13 @@ class TrainingRecipe(BaseModel):
             recipe = cls.model_validate_json(text)
         except ValidationError as error:
             raise _explained(error) from error
+        rates = {recipe.learning_rate or PRODIGY_RATE, recipe.text_learning_rate or PRODIGY_RATE}
+        if recipe.optimizer == "prodigy" and recipe.text_encoder and len(rates) > 1:
+            raise InvalidRecipe(
+                "text_learning_rate",
+                "Prodigy finds the rate for all parts itself: leave text_learning_rate out, or "
+                "make it equal to learning_rate.",
+            )
         if recipe.prior_weight and not recipe.class_word.strip():
             raise InvalidRecipe(
                 "class_word",
@@ -229,7 +236,7 @@ def completed(recipe: TrainingRecipe, family: BaseFamily, photo_count: int) -> C
             fields[name] = list(value) if isinstance(value, tuple) else value
     if recipe.optimizer == "prodigy":
         fields["learning_rate"] = recipe.learning_rate or PRODIGY_RATE
-        fields["text_learning_rate"] = recipe.text_learning_rate or PRODIGY_RATE
+        fields["text_learning_rate"] = fields["learning_rate"]  # it has one rate for all
     if recipe.prior_weight is None and not recipe.class_word.strip():
         fields["prior_weight"] = 0.0
     if recipe.steps is None:

@@ -1,7 +1,9 @@
 """What moves the adapter's weights: optimizer, learning rates, the weights' running average."""
 
+import contextlib
 import importlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +25,14 @@ def make_optimizer(
     if text:
         groups.append({"params": list(text), "lr": recipe.text_learning_rate})
     if recipe.optimizer == "prodigy":
-        prodigy: torch.optim.Optimizer = _package("prodigy", "prodigyopt").Prodigy(
-            groups,
-            weight_decay=recipe.weight_decay,
-            use_bias_correction=True,
-            safeguard_warmup=True,
-        )
+        package = _package("prodigy", "prodigyopt")
+        with contextlib.redirect_stdout(sys.stderr):  # it prints, and stdout is for results
+            prodigy: torch.optim.Optimizer = package.Prodigy(
+                groups,
+                weight_decay=recipe.weight_decay,
+                use_bias_correction=True,
+                safeguard_warmup=True,
+            )
         return prodigy
     if recipe.optimizer == "adamw8bit":
         package = _package("adamw8bit", "bitsandbytes")

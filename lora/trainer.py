@@ -145,7 +145,9 @@ class Trainer:
         adapter = weights
         if self._average is not None:
             tensors |= prefixed("weights", weights)
-            adapter = {name: value.cpu() for name, value in self._average.weights.items()}
+            adapter = {
+                name: value.to("cpu", copy=True) for name, value in self._average.weights.items()
+            }
         numbers: dict[str, Any] = {
             "optimizer": optimizer_numbers(self._optimizer),
             "rate_factor": self.rate_factor,
@@ -159,7 +161,8 @@ class Trainer:
         load_adapter_state(self.base, weights or checkpoint.adapter)
         if self._average is not None:
             self._average.weights = {
-                name: value.to(self.base.device) for name, value in checkpoint.adapter.items()
+                name: value.to(self.base.device, copy=True)
+                for name, value in checkpoint.adapter.items()
             }
         load_optimizer(
             self._optimizer,

@@ -10,7 +10,7 @@ import torch
 
 from lora.base import Base, load_base
 from lora.cache import Latents, Row, Rows, WrongPair, encode_photos
-from lora.checkpoints import latest_checkpoint, read_tensors, tensor_bytes
+from lora.checkpoints import latest_checkpoint, read_tensors, save_checkpoint, tensor_bytes
 from lora.config import CompleteRecipe, InvalidRecipe, completed
 from lora.dataset import Dataset, load_dataset
 from lora.loss import Text
@@ -29,6 +29,7 @@ class Ready:
     """A tiny base with cached photos, from which trainers are made."""
 
     def __init__(self, folder: Path, pipe: Any = None, **fields: Any) -> None:
+        self.folder = folder
         asked = recipe(saved(pipe or sd1(), folder / "base"), **fields)
         self.base: Base = load_base(asked, Settings(data_dir=folder / "data"))
         self.dataset: Dataset = photos(folder / "photos", 5)
@@ -244,13 +245,44 @@ def test_the_loss_falls_on_photos_that_are_learnt_by_heart(ready: Ready) -> None
     assert sum(losses[-8:]) < 0.97 * sum(losses[:8])
 
 
-def test_prodigy_and_8_bit_are_extras_with_a_sentence(ready: Ready) -> None:
-    for name, package in (("prodigy", "prodigyopt"), ("adamw8bit", "bitsandbytes")):
-        try:
-            __import__(package)
-        except ImportError:
-            with pytest.raises(InvalidRecipe, match=f"pip install {package}"):
-                ready.trainer(optimizer=name, learning_rate=1.0)
+@pytest.mark.parametrize(
+    ("optimizer", "package"), [("prodigy", "prodigyopt"), ("adamw8bit", "bitsandbytes")]
+)
+def test_an_optimizer_that_is_not_installed_names_its_package(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, optimizer: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as Python has it where it is not installed
+    with pytest.raises(InvalidRecipe, match=f"pip install {package}"):
+        ready.trainer(optimizer=optimizer, learning_rate=1.0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "prodigy"])
+def test_a_restored_trainer_goes_on_as_if_nothing_had_been(ready: Ready, optimizer: str) -> None:
+    if optimizer == "prodigy":
+        pytest.importorskip("prodigyopt")
+    fields = {"optimizer": optimizer, "learning_rate": 1.0 if optimizer == "prodigy" else 1e-2}
+    fields |= {"text_learning_rate": fields["learning_rate"], "text_encoder": True, "ema": 0.9}
+    straight = ready.trainer(**fields)
+    for step in range(4):
+        straight.step(step)
+    goal = straight.checkpoint(4)
+    first = ready.trainer(**fields)
+    for step in range(2):
+        first.step(step)
+    run = RunFolder(ready.folder / optimizer)
+    save_checkpoint(run, first.checkpoint(2), 2)
+    kept = latest_checkpoint(run)
+    assert kept is not None
+    second = ready.trainer(**fields)
+    second.restore(kept)
+    for step in range(2, 4):
+        second.step(step)
+    end = second.checkpoint(4)
+    assert end.numbers == goal.numbers
+    for one, other in ((end.adapter, goal.adapter), (end.tensors, goal.tensors)):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert not torch.equal(*(c.adapter[max(c.adapter)] for c in (kept, goal))), "it moved"
 
 
 # --- the pre-flight
