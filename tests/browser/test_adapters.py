@@ -198,15 +198,17 @@ def drop_on(page: Page, place: str, path: Path) -> None:
 
 
 def test_an_adapter_that_was_trained_meanwhile_is_offered_in_its_tab(
-    browser: Any, studio: Studio, settings: Settings
+    browser: Any, studio: Studio, settings: Settings, node_modules: Path
 ) -> None:
     with served(studio, settings, tabs=[("Train", extra_tab.add_tab)]) as url:
-        page = browser.new_page()
+        page = browser.new_page(color_scheme="dark")
         page.set_default_timeout(PATIENCE)
         ready(page, url)
+        assert findings(page, node_modules) == []
         page.get_by_role("tab", name="Train").click()
         page.keyboard.press("Control+Enter")
         expect(page.locator("#extra")).to_contain_text("picturebook, strangers: False")
+        assert findings(page, node_modules) == []
         write_lora(settings.data_dir / "adapters" / "new.safetensors", title="Just trained")
         page.get_by_role("tab", name="Generate").click()
         pick(page, "Just trained")
