@@ -1,13 +1,18 @@
 """`sdgen adapters` and `sdgen generate --adapter`."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from sdgen.__main__ import app
+from sdgen.adapters.modules import model_modules
 from sdgen.config import Settings
 from sdgen.models import DEFAULT_MODEL, find_model
 from sdgen.request import AdapterUse
@@ -15,6 +20,7 @@ from sdgen.studio import Studio
 from tests import adapter_files
 from tests.adapter_files import Pair, Pairs
 from tests.conftest import FakeEngine, FakeModelFiles
+from tests.fake_hub import fake_hub
 from tests.test_adapters_verdict import family_pairs
 
 Run = Callable[..., Result]
@@ -37,10 +43,6 @@ def run(engine: FakeEngine, model_files: FakeModelFiles, tmp_path: Path) -> Run:
 
 def picturebook_pairs(alpha: float = 1.0) -> Pairs:
     """A pair for each attention module of the bundled model's denoiser."""
-    import torch
-
-    from sdgen.adapters.modules import model_modules
-
     modules = model_modules(find_model(DEFAULT_MODEL))
     assert modules is not None
     return {
@@ -155,6 +157,32 @@ def test_generate_refuses_what_does_not_fit(run: Run, engine: FakeEngine, tmp_pa
     assert result.exit_code == 3
     assert "This is an SDXL LoRA" in result.stderr
     assert engine.submitted == []
+
+
+@pytest.mark.slow  # two programs start
+def test_the_hub_is_asked_only_after_a_yes(cat: Path, tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    adapter_files.peft(picturebook_pairs(), tmp_path / "repo" / "a.safetensors")
+    with fake_hub(someone__cat=tmp_path / "repo") as hub:
+
+        def sdgen(*arguments: str) -> subprocess.CompletedProcess[str]:
+            places = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
+            command = [sys.executable, "-m", "sdgen", "adapters", "someone/cat", *arguments]
+            return subprocess.run(
+                [*command, "--json", "--data-dir", str(tmp_path / "data")],
+                env={**os.environ, **places}, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+
+        refused = sdgen()
+        assert refused.returncode == 3
+        assert "nothing was fetched" in json.loads(refused.stdout)["error"]
+        assert hub.fetched == []
+        fetched = sdgen("--yes")
+        assert fetched.returncode == 0, fetched.stderr
+        assert hub.fetched == ["a.safetensors"]
+    told = json.loads(fetched.stdout)
+    assert told["source"] == "hub:someone/cat:a.safetensors"
+    assert told["verdict"]["level"] == "fits"
 
 
 def test_minnal_murali_of_sd15_is_on_the_hub(run: Run) -> None:

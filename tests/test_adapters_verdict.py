@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from sdgen.adapters import inspect, verdict
 from sdgen.adapters.modules import FAMILIES, TABLES, family_modules, family_of, model_modules
 from sdgen.errors import AdapterRefused
-from sdgen.models import FileSource, ModelSpec, find_model
+from sdgen.models import DEFAULT_MODEL, FileSource, ModelSpec, find_model
 from tests import adapter_files
 from tests.adapter_files import ALL_LINEAR, ATTENTION, CONVOLUTIONS, Pair, Pairs, pairs
 from tests.tiny_models import saved, sd1
@@ -283,7 +283,36 @@ def test_a_lora_of_another_kind_of_model_is_named(tmp_path: Path) -> None:
     assert (report.family, report.base) == ("other", "Flux")
     found = verdict(report, find_model("sd15"))
     assert found.level == "refused"
-    assert found.sentence == "This is a Flux LoRA; the model is Stable Diffusion 1.5."
+    assert found.sentence == (
+        "This LoRA was made for Flux; nothing of it applies to Stable Diffusion 1.5."
+    )
+
+
+def test_a_lora_of_the_bundled_model_is_known_by_its_shapes(tmp_path: Path) -> None:
+    modules = model_modules(find_model(DEFAULT_MODEL))
+    assert modules is not None
+    drawn = {
+        name: Pair(torch.ones(2, shape[1]), torch.ones(shape[0], 2), 1.0)
+        for name, shape in modules.items()
+        if re.search(ATTENTION, name)
+    }
+    report = inspect(KOHYA(drawn, tmp_path / "x.safetensors"))
+    assert (report.family, report.base) == ("other", "Picturebook")
+    found = verdict(report, find_model("sd15"))
+    assert found.sentence == (
+        "This LoRA was made for Picturebook; nothing of it applies to Stable Diffusion 1.5."
+    )
+
+
+def test_a_lora_of_the_right_family_that_does_not_apply_says_why(tmp_path: Path) -> None:
+    name = "unet.down_blocks.9.attentions.0.transformer_blocks.0.attn1.to_q"
+    drawn = {name: Pair(torch.ones(2, 320), torch.ones(320, 2), 1.0)}
+    report = replace(inspect(PEFT(drawn, tmp_path / "x.safetensors")), family="sd1")
+    found = verdict(report, find_model("sd15"))
+    assert found.level == "refused"
+    assert found.sentence == (
+        "Nothing of this LoRA applies to Stable Diffusion 1.5: not in this model."
+    )
 
 
 def test_a_model_nobody_knows_yet_leaves_it_open(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from sdgen.adapters.fit import MIXED, fit_family
+from sdgen.adapters.fit import MIXED, fit, fit_family
 from sdgen.adapters.header import Header, read_header
 from sdgen.adapters.keys import Group, group_keys, kind_of, pair_rank
-from sdgen.adapters.modules import FAMILIES
+from sdgen.adapters.modules import FAMILIES, model_modules
 from sdgen.adapters.names import is_like_a_lora
 from sdgen.adapters.peft_settings import read_peft_settings
 from sdgen.adapters.report import AdapterReport, Family, Kind, Layout, Parts
 from sdgen.adapters.words import card_words, clean, metadata_words
-from sdgen.errors import AdapterRefused
+from sdgen.errors import AdapterRefused, ModelUnavailable
+from sdgen.models import DEFAULT_MODEL, bundled_models
 
 _KINDS: tuple[Kind, ...] = ("lora", "locon", "dora", "loha", "lokr", "oft", "other")
 
@@ -145,13 +147,18 @@ def _family(header: Header) -> Family:
 
 
 def _other_base(header: Header) -> str:
-    """The kind of model that a LoRA for none of ours was made for, where names tell."""
+    """The kind of model that a LoRA for no family was made for, where names or shapes tell."""
+    bundled = bundled_models()[DEFAULT_MODEL]
+    with suppress(ModelUnavailable):
+        if fit(header, model_modules(bundled) or {}).share >= _IS_FOR:
+            return bundled.title.removesuffix(" (bundled)")
     for pattern, title in _OTHERS.items():
         if any(re.search(pattern, key) for key in header.entries):
             return title
     return ""
 
 
+_IS_FOR = 0.95  # of the keys that apply
 _OTHERS = {
     r"double_blocks|single_transformer_blocks|single_blocks": "Flux",
     r"joint_blocks|transformer_blocks.\d+.attn.add_[kqv]_proj": "Stable Diffusion 3",

@@ -32,6 +32,7 @@ class PeftSettings:
             for name, own in pattern.items():
                 # Regular expressions of a stranger are not run; diffusers writes plain names.
                 plain = str(name).removeprefix("^").removesuffix("$").replace("\\.", ".")
+                plain = plain.removeprefix("text_model.")
                 if module == plain or module.endswith(f".{plain}"):
                     value = own
                     break

@@ -41,13 +41,12 @@ def verdict(report: AdapterReport, spec: ModelSpec, hub_cache: Path | None = Non
             "and XL only.",
         )
     found = fit(read_header(report.path), modules)
-    other_family = report.family != "other" and family_of_modules(modules) not in (
-        None,
-        report.family,
-    )
-    if found.share == 0 or (other_family and found.share < WARNS_BELOW):
+    family = family_of_modules(modules)
+    is_foreign = family is not None and report.family not in (family, "other")
+    if found.share == 0 or (is_foreign and found.share < WARNS_BELOW):
         # Some shapes of two families are alike, but not what they mean.
-        return Verdict("refused", found.share, _mismatch(report, spec), _left_out(found))
+        words = _mismatch(report, spec, found, same_family=report.family == family)
+        return Verdict("refused", found.share, words, _left_out(found))
     if found.unmixed is not None:
         return Verdict("refused", 0.0, unsupported(found.unmixed), _left_out(found))
     if found.share < WARNS_BELOW:
@@ -68,22 +67,28 @@ def unsupported(kind: Kind) -> str:
     )
 
 
-def _mismatch(report: AdapterReport, spec: ModelSpec) -> str:
-    title = FAMILY_TITLES[report.family] or report.base
-    if not title:
-        return f"This LoRA was made for another model than {spec.title}; nothing of it applies."
-    article = "an" if title[0] in "AEIOS" and title.isupper() else "a"
-    return f"This is {article} {title} LoRA; the model is {spec.title}."
+def _mismatch(report: AdapterReport, spec: ModelSpec, found: Fit, *, same_family: bool) -> str:
+    title = FAMILY_TITLES[report.family]
+    if title and not same_family:
+        article = "an" if title == "SDXL" else "a"
+        return f"This is {article} {title} LoRA; the model is {spec.title}."
+    if report.base and not same_family:
+        return f"This LoRA was made for {report.base}; nothing of it applies to {spec.title}."
+    return f"Nothing of this LoRA applies to {spec.title}: {_most(found)}."
 
 
-def _partly(found: Fit, spec: ModelSpec) -> str:
+def _most(found: Fit) -> str:
+    """The most common reason why keys do not apply."""
     reasons: Counter[str] = Counter()
     for _, reason, keys in found.left_out:
         reasons[reason] += keys
-    common = reasons.most_common(1)[0][0]
+    return reasons.most_common(1)[0][0]
+
+
+def _partly(found: Fit, spec: ModelSpec) -> str:
     return (
         f"Only {_percent(found.share)} of it applies to {spec.title}; of the rest most is: "
-        f"{common}."
+        f"{_most(found)}."
     )
 
 
