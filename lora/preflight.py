@@ -86,6 +86,8 @@ def more_modest(recipe: CompleteRecipe) -> tuple[CompleteRecipe, str]:
 
 def _trial(trainer: Trainer) -> float:
     """Seconds that a step takes, of the steps after the first."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     times = []
     for step in range(TRIAL_STEPS):
         began = time.perf_counter()

@@ -8,8 +8,11 @@ trained = resume(run)     # on from the last checkpoint, as if nothing had happe
 
 import contextlib
 import json
+import logging
+import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # comes with accelerate
 import torch
 
 from lora.base import Base, load_base
@@ -38,6 +42,9 @@ from lora.samples import HeldOut, draw_samples
 from lora.trainer import Step, Trainer
 from sdgen.config import Settings, read_settings
 from sdgen.errors import SdgenError
+from sdgen.pipelines.faults import is_out_of_memory
+
+log = logging.getLogger(__name__)
 
 MOVES_WITHIN = 20  # steps; an adapter that still is zero by then never will move
 MOST_RETURNS = 3  # to the last good state, before a run is given up
@@ -108,12 +115,14 @@ def _train(
     try:
         with course.stop_on_signals():
             return course.run()
-    except SdgenError as error:
-        course.tell(state="failed", error=str(error))
-        raise
-    except BaseException as error:
-        course.tell(state="failed", error=f"Training ended with {type(error).__name__}.")
-        raise
+    except Exception as error:
+        told = error if isinstance(error, SdgenError) else _explained(error)
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            course.tell(state="failed", error=str(told))
+        if told is error:
+            raise
+        log.error("training failed", exc_info=error)
+        raise told from error
 
 
 def resume(
@@ -340,15 +349,10 @@ class _Course:
         """One line of metrics; the status not more often than people read."""
         before = self._status.seconds_per_step
         smooth = seconds if before is None else 0.9 * before + 0.1 * seconds
-        self._write_line(
-            {
-                "step": step,
-                "loss": done.loss,
-                "lr": done.learning_rate,
-                "grad_norm": done.gradient_norm,
-                "seconds": round(seconds, 5),
-            }
-        )
+        line: dict[str, float] = {"step": step, "loss": done.loss, "lr": done.learning_rate}
+        if math.isfinite(done.gradient_norm):
+            line["grad_norm"] = done.gradient_norm
+        self._write_line({**line, "seconds": round(seconds, 5)})
         self._status = self._status.changed(
             step=step, seconds_per_step=smooth, seconds_left=smooth * (recipe.steps - step)
         )
@@ -421,12 +425,32 @@ def _checked_photos(recipe: TrainingRecipe, run: RunFolder, base: Base) -> Datas
     return write_dataset(split(report.dataset, recipe.held_out, seed=recipe.seed), run.photos)
 
 
+def _explained(error: Exception) -> TrainingFailed:
+    """What a foreign error means, and what to do. What was saved before is kept in any case."""
+    if is_out_of_memory(error):
+        return TrainingFailed(
+            "Memory ran out in the middle of the run. Close other programs, or lower batch_size in "
+            "its recipe.json and raise accumulation as much, then resume."
+        )
+    if isinstance(error, OSError):
+        return TrainingFailed(
+            f"A file of the run could not be written: {error.strerror or type(error).__name__}. "
+            "Free some space, then resume."
+        )
+    return TrainingFailed(
+        f"Training ended with an error of the program ({type(error).__name__}); its log tells "
+        "more. Please report it; resuming goes on from the last checkpoint."
+    )
+
+
 def _peak_gb() -> float:
     """The most memory that was in use, GB: of the GPU, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
+    memory = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        return float(memory.peak_wset) / 1e9
     import resource
-    import sys
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

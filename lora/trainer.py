@@ -37,16 +37,16 @@ LONGEST_GRADIENT = 1.0  # norm; longer ones are shortened to it
 
 @dataclass(frozen=True)
 class Step:
-    """What one step was like. loss: the mean over the whole batch, weighted as trained."""
+    """What one step was like. loss: the mean over the whole batch, weighted as trained.
+
+    finite: False when numbers broke and the run must go back. Nothing was learnt from such a step,
+    nor from one in float16 whose gradients overflowed, after which the next is scaled lower.
+    """
 
     loss: float
     gradient_norm: float
     learning_rate: float
-
-    @property
-    def finite(self) -> bool:
-        """False when numbers broke; then nothing was learnt from the step."""
-        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
+    finite: bool
 
 
 class Trainer:
@@ -106,8 +106,9 @@ class Trainer:
         if self._scaler.is_enabled():
             self._scaler.unscale_(self._optimizer)
         norm = torch.nn.utils.clip_grad_norm_(asked, LONGEST_GRADIENT)
-        done = Step(float(total), float(norm), self.recipe.learning_rate * share)
-        if math.isfinite(done.loss) and (done.finite or self._scaler.is_enabled()):
+        loss, length = float(total), float(norm)
+        finite = math.isfinite(loss) and (math.isfinite(length) or self._overflow_is_usual())
+        if finite:
             self._scaler.step(self._optimizer)  # it leaves out steps of overflowed gradients
             self._scaler.update()
             if self._average is not None:
@@ -115,7 +116,7 @@ class Trainer:
             if with_text:
                 self._text.forget()
         self._optimizer.zero_grad(set_to_none=True)
-        return done
+        return Step(loss, length, self.recipe.learning_rate * share, finite)
 
     def _learn(self, step: int, rows: Sequence[Row], with_text: bool) -> torch.Tensor:
         """Adds the gradients of these rows; their share of the whole batch's mean loss."""
@@ -185,6 +186,10 @@ class Trainer:
     def averaged(self) -> "_Averaged":
         """`with trainer.averaged():` the model holds the averaged weights, where there are any."""
         return _Averaged(self.base, self._weights, self._average)
+
+    def _overflow_is_usual(self) -> bool:
+        """True while float16's scale may still be lowered; below 1 it is not the scale's fault."""
+        return self._scaler.is_enabled() and self._scaler.get_scale() >= 1
 
     def _trains_text(self, step: int) -> bool:
         return bool(self._text_weights) and step < self._text_steps()
