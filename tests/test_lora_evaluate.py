@@ -88,9 +88,9 @@ def test_drift_out_of_bounds_is_not_chosen() -> None:
     rows = overfitted()
     chosen, _ = pick_step(rows, drift_limit=0.022)
     assert chosen.step == 200
-    least, reason = pick_step(rows, drift_limit=0.001)
-    assert least.step == 100
-    assert "none stays under" in reason
+    nowhere, reason = pick_step(rows, drift_limit=0.001)
+    assert nowhere.step == KNEE  # the strength has to lower it
+    assert "none stays in bounds" in reason
     last = [*rows[:3], rows[-1].model_copy(update={"drift": (0.9,) * 24, "subject": (1.0,) * 24})]
     assert pick_step(last)[0].step == KNEE
 
@@ -216,7 +216,7 @@ def test_a_real_run_is_measured_and_its_knee_found(small: Base, tmp_path: Path) 
     run = make_run(run.path, recipe, states, trained=range(9), held_out=range(9, 12))
     samples(run, (0, 30), ("zmicat", "zmicat in a garden", "cat"))
     told: list[str] = []
-    pick = evaluate(run, small, drift_limit=5.0, on_progress=told.append)
+    pick = evaluate(run, small, drift_limit=1e6, on_progress=told.append)
     assert pick.step == 30, table(pick.scores)
     assert not has_adapter(small.unet)
     rows = {one.step: one for one in pick.scores.rows}
@@ -358,7 +358,7 @@ def test_picturebooks_judge_sees_what_prompts_name() -> None:
     assert judge is not None
     scene = Scene(figures=(Figure("robot", "red"),), place="beach", time="sunset")
     shown = [draw(scene)[0]] * 4
-    prompts = ["a red robot on a beach at sunset", "a cat in the desert", "zmi", "a flying car"]
+    prompts = ["a red robot on a beach at sunset", "a cat in the desert", "zmi", "flying cars"]
     right, wrong, unknown, flying = judge.scores(shown, prompts)
     assert right == 1.0
     assert wrong == 0.0

@@ -143,7 +143,10 @@ class PicturebookJudge:
         self._judge = judge.load_judge()
         self._places: Mapping[str, Sequence[str]] = captions.PLACE_WORDS
         self._times: Mapping[str, Sequence[str]] = captions.TIME_WORDS
-        kinds = {kind: tuple(words) for kind, words in captions.KIND_WORDS.items()}
+        kinds = {
+            kind: (*words, *captions.PLURALS.get(kind, ()))
+            for kind, words in captions.KIND_WORDS.items()
+        }
         self._kinds = {**kinds, judge.MINNAL_MURALI: (captions.TRIGGER,)}
 
     @torch.no_grad()

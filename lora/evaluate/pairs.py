@@ -113,10 +113,9 @@ def predictions(base: Base, pairs: Sequence[Pair], text: TextCache) -> list[Tens
     return found
 
 
-def moved(adapted: Tensor, plain: Tensor) -> float:
-    """How far a prediction is from the base's, RMS, of the base's RMS."""
-    size = plain.square().mean().clamp_min(1e-20)
-    return float(((adapted - plain).square().mean() / size).sqrt())
+def distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[float]:
+    """The RMS difference of each two predictions."""
+    return [float((a - b).square().mean().sqrt()) for a, b in zip(one, other, strict=False)]
 
 
 def _batches(base: Base, pairs: Sequence[Pair], text: TextCache) -> list[tuple[Batch, Tensor]]:
@@ -189,11 +188,14 @@ def _tensor(image: Image.Image) -> Tensor:
 def _encoded(base: Base, picture: Tensor) -> Tensor:
     """Latents [c, h, w] of a picture [3, h, w] in [-1, 1]; the VAE in float32, as for training."""
     kept = base.vae.dtype
-    base.vae.to(base.device, torch.float32)
+    base.vae.to(base.device)
+    if kept != torch.float32:
+        base.vae.to(torch.float32)
     try:
         mean: Tensor = base.vae.encode(picture[None].to(base.device)).latent_dist.mean[0]
     finally:
-        base.vae.to(kept)
+        if kept != torch.float32:
+            base.vae.to(kept)
     config = base.vae.config
     shift, factor = getattr(config, "shift_factor", None) or 0.0, float(config.scaling_factor)
     return (mean - shift) * factor

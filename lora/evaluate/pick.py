@@ -10,7 +10,7 @@ from statistics import fmean
 
 from lora.evaluate.scores import Choice, EvaluationFailed, Row, percent, standard_error
 
-DRIFT_LIMIT = 0.25  # of the base's prediction, RMS
+DRIFT_LIMIT = 0.8  # without the trigger, as a share of what a prompt changes, RMS
 TRAINED_AT = 1.0  # the strength at which the adapter was trained
 
 
@@ -39,26 +39,23 @@ def pick_step(
     """The earliest checkpoint within one standard error of the best whose drift stays in bounds.
 
     among: those that were measured closely; None: all. Returns it and the reason, without the
-    strength. Raises EvaluationFailed without any rows.
+    strength; where drift is out of bounds everywhere the strength has to lower it. Raises
+    EvaluationFailed without any rows.
     """
     if not rows:
         raise EvaluationFailed("There are no checkpoints to choose from.")
     rows = sorted(rows, key=lambda row: row.step)
     closely = rows if among is None else sorted(among, key=lambda row: row.step)
     allowed = [row for row in closely if in_bounds(row, drift_limit)]
-    if not allowed:
-        least = min(closely, key=lambda row: (fmean(row.drift), row.step))
-        return least, (
-            f"Step {least.step} has the least drift ({fmean(least.drift):.2f}) of {len(rows)}; "
-            f"none stays under the limit of {drift_limit:g}"
-        )
-    best = max(allowed, key=lambda row: (fmean(row.subject), -row.step))
-    chosen = next(row for row in allowed if within_one_error(row, best))
-    return chosen, _reason(chosen, best, rows, drift_limit)
+    among = allowed or closely
+    best = max(among, key=lambda row: (fmean(row.subject), -row.step))
+    chosen = next(row for row in among if within_one_error(row, best))
+    reason = _reason(chosen, best, rows, drift_limit)
+    return chosen, reason if allowed else f"{reason}; at full strength none stays in bounds"
 
 
 def _reason(chosen: Row, best: Row, rows: Sequence[Row], drift_limit: float) -> str:
-    drift = f"drift {fmean(chosen.drift):.2f} of at most {drift_limit:g}"
+    drift = f"drift {fmean(chosen.drift):.2f} (limit {drift_limit:g})"
     if chosen is best:
         said = (
             f"Step {chosen.step} has the best score of {len(rows)} checkpoints "

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import torch
 
@@ -11,7 +12,7 @@ from lora.cache import TextCache
 from lora.checkpoints import read_adapter
 from lora.config import CompleteRecipe
 from lora.dataset import Dataset
-from lora.evaluate.pairs import Pair, Questions, losses, make_questions, moved, predictions
+from lora.evaluate.pairs import Pair, Questions, distance, losses, make_questions, predictions
 from lora.evaluate.pick import DRIFT_LIMIT, final_choice, pick_step, worth_a_closer_look
 from lora.evaluate.samples import Judges, judged_samples
 from lora.evaluate.scores import Cost, EvaluationFailed, Row, ScoreSheet
@@ -44,8 +45,12 @@ class _Measurer:
             for use in ("subject", "training"):
                 self._plain[use] = losses(self.base, self._pairs(use, None), text)
             self._drawn = predictions(self.base, self.questions.drift, text)
+            unprompted = [replace(pair, caption="") for pair in self.questions.drift]
+            effects = distance(predictions(self.base, unprompted, text), self._drawn)
+        # What the prompts themselves change, RMS over all pairs: the unit of drift.
+        self._effect = max(fmean(effect**2 for effect in effects) ** 0.5, 1e-6)
         self.passes = self.questions.forward_passes + 2 * len(self.questions.subject)
-        self.passes += len(self.questions.drift)
+        self.passes += 2 * len(self.questions.drift)
 
     def row(
         self, state: Mapping[str, torch.Tensor], step: int, strength: float, count: int, drift: int
@@ -71,7 +76,7 @@ class _Measurer:
             start = len(drifts)
             points = self.questions.drift[start:drift]
             told = predictions(self.base, points, text)
-            drifts += [moved(a, b) for a, b in zip(told, self._drawn[start:], strict=False)]
+            drifts += [one / self._effect for one in distance(told, self._drawn[start:])]
             self.passes += len(points)
         row = Row(
             step=step,

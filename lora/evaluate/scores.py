@@ -40,7 +40,7 @@ class Row(_Frozen):
     strength: float
     subject: tuple[float, ...]  # 1 - loss / base's loss on photos it never saw, one a pair
     training: tuple[float, ...]  # the same on photos it was trained on
-    drift: tuple[float, ...]  # |adapted - base| / |base|, RMS, without the trigger
+    drift: tuple[float, ...]  # RMS of what it changes without the trigger, of what a prompt does
     likeness: Judged | None = None  # samples with the trigger against the held-out photos
     copying: Judged | None = None  # nearest training photo less nearest held-out one
     following: Judged | None = None  # whether the samples show their prompts
@@ -149,7 +149,8 @@ def _legend(sheet: ScoreSheet, extras: list[str]) -> list[str]:
         sheet.measured_on,
         "subject, training: how much lower the denoising loss is than the base's; "
         "gap: training less subject, in points; ± is one standard error.",
-        f"drift: how far predictions without the trigger move; the limit is {sheet.drift_limit:g}.",
+        "drift: how far predictions without the trigger move, as a share of what the prompt moves "
+        f"them; the limit is {sheet.drift_limit:g}.",
     ]
     for name in extras:
         by = next(j.by for row in sheet.rows if (j := getattr(row, name)) is not None)

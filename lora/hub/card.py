@@ -105,7 +105,8 @@ def _scores(made: TrainedRecipe, sheet: ScoreSheet) -> list[str]:
     lines += [
         "",
         "Subject and training photos: how much lower the denoising loss is than the base's. Drift: "
-        "how far predictions without the trigger move. ± is one standard error.",
+        "how far predictions without the trigger move, as a share of what a prompt moves them. "
+        "± is one standard error.",
     ]
     return lines
 
