@@ -231,7 +231,7 @@ def test_a_refused_adapter_leaves_its_neighbours_untouched(
 
 
 def test_a_resident_adapter_is_not_read_again(pipeline: SdPipeline, tmp_path: Path) -> None:
-    path = lora_file(tmp_path / "a.safetensors", seed=50)
+    path = lora_file(tmp_path / "a.safetensors", seed=50, rank=1, targets=LOCON)
     before = draw(pipeline, ask(use(path)))
     times = path.stat()
     path.write_bytes(b"\x00" * times.st_size)  # whoever reads it now finds no LoRA

@@ -175,7 +175,7 @@ class LoraBank:
         return adapter
 
     def _read(self, path: Path, report: AdapterReport) -> LoadedAdapter:
-        stamp = _stamp(path)
+        stamp = self._reports[path][0]  # of the very file that was inspected
         modules = {part: rows.modules for part, rows in self._rows.items()}
         weights = read_weights(
             path, report.title, report.sha256, modules, self._device, self._dtype

@@ -3,10 +3,9 @@ safetensors only, and nothing of the file but the tensors that the header promis
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from sdgen.adapters import unsupported
@@ -15,7 +14,10 @@ from sdgen.adapters.header import read_header
 from sdgen.adapters.keys import FileLayer, layers
 from sdgen.adapters.names import Part
 from sdgen.errors import AdapterRefused, AdapterUnavailable
+from sdgen.model_formats import TensorEntry
 from sdgen.pipelines.lora_rows import LayerWeights, PartWeights, fitted
+
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
 
 def read_weights(
@@ -63,14 +65,24 @@ def read_pairs(
         if layer.kind not in MIXED:
             raise AdapterRefused(unsupported(layer.kind))
     try:
-        with safe_open(path, framework="pt") as file:
+        with path.open("rb") as file:
             for layer in known_layers:
-                down = file.get_tensor(layer.down).float()
+                down, up = (_tensor(file, header.entries[key]) for key in (layer.down, layer.up))
                 if layer.mid is not None:
-                    mid = file.get_tensor(layer.mid).float()  # [k, k, h, w]
+                    mid = _tensor(file, header.entries[layer.mid])  # [k, k, h, w]
                     down = torch.einsum("abhw,bi->aihw", mid, down.flatten(1))
-                yield layer, down, file.get_tensor(layer.up).float() * layer.multiplier
-    except (OSError, SafetensorError) as error:
+                yield layer, down, up * layer.multiplier
+    except OSError as error:
         raise AdapterUnavailable(
             f"The adapter '{title}' cannot be read any more; please add it again."
         ) from error
+
+
+def _tensor(file: BinaryIO, entry: TensorEntry) -> torch.Tensor:
+    """A copy in float32. Not mapped into memory: a file that shrinks must not end the process."""
+    file.seek(entry.start)
+    raw = bytearray(file.read(entry.end - entry.start))
+    if len(raw) != entry.end - entry.start:
+        raise OSError("the file became shorter")
+    flat = torch.frombuffer(raw, dtype=_DTYPES[entry.dtype])
+    return flat.reshape(entry.shape).to(torch.float32, copy=True)
