@@ -345,3 +345,16 @@ def test_no_handler_is_an_endpoint(
     with gr.Blocks() as demo, gr.Tab("Train"):
         TrainTab(studio, settings, trainings)
     assert {function.api_visibility for function in demo.fns.values()} == {"private"}
+
+
+def test_only_a_finished_training_goes_to_the_hub(
+    tab: TrainTab, trainings: Trainings, done: RunFolder
+) -> None:
+    assert "no such training" in list(tab.push("", "me/cat", True))[-1]
+    said = list(tab.push(done.name, "me/cat", True))[-1]
+    assert 'role="alert"' in said, "the file there is not one of ours, and nobody is logged in"
+    assert str(done.path) not in said
+
+
+def test_captioning_needs_photos(tab: TrainTab) -> None:
+    assert "Drop some photos" in last(tab.write_captions("blip-base", [], "", *FORM))[0]

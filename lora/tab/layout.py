@@ -9,6 +9,7 @@ import gradio as gr
 from lora.config import BaseFamily
 from lora.tab import progress
 from lora.tab.form import FIELDS, TITLES, usual
+from lora.tab.further import captioner_choices
 
 HERE = Path(__file__).parent
 INTRO = """<h2>Teach a model something new</h2><p class="sd-lead">From 10 to 30 photos of one
@@ -64,6 +65,11 @@ class Layout:
     step: gr.Dropdown
     strength: gr.Slider
     choose: gr.Button
+    captioner: gr.Dropdown
+    write: gr.Button
+    repo: gr.Textbox
+    private: gr.Checkbox
+    push: gr.Button
     timer: gr.Timer
 
     def field(self, name: str) -> Any:
@@ -90,6 +96,7 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
                 check = gr.Button("Check photos", elem_id="train-check")
                 notice = gr.HTML(elem_id="train-notice")
                 report = gr.HTML(js_on_load=script, elem_id="train-report")
+                captioner, write = _captions()
                 fields |= _how()
                 effective = gr.HTML(elem_id="train-effective")
                 start = gr.Button("Start training", variant="primary", elem_id="train-start")
@@ -106,7 +113,10 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
                     )
                 outcome = gr.HTML(js_on_load=script, elem_id="train-outcome")
                 with gr.Accordion(
-                    "Choose another checkpoint", open=False, visible=False, elem_id="train-choice"
+                    "Another checkpoint, or the Hub",
+                    open=False,
+                    visible=False,
+                    elem_id="train-choice",
                 ) as own_choice:
                     step = gr.Dropdown(
                         [], label="Checkpoint", filterable=False, elem_id="train-step"
@@ -118,6 +128,13 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
                     choose = gr.Button(
                         "Make the adapter from it", size="sm", elem_id="train-choose"
                     )
+                    repo = gr.Textbox(
+                        "", label="Repository on the Hub", placeholder="owner/my-cat",
+                        info="Files, card and samples; no photos, no captions", max_length=96,
+                        max_lines=1, elem_id="train-repo",
+                    )  # fmt: skip
+                    private = gr.Checkbox(True, label="Private", elem_id="train-private")
+                    push = gr.Button("Push to the Hub", size="sm", elem_id="train-push")
                 curves = gr.HTML(elem_id="train-curves")
                 samples = gr.HTML(elem_id="train-samples")
                 runs = gr.HTML(js_on_load=script, elem_id="train-runs")
@@ -125,7 +142,8 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
     return Layout(
         photos, check, notice, report, tuple(fields[name] for name in FIELDS), effective, start,
         head, curves, samples, outcome, runs, stop, resume, sample_now, save_now, delete,
-        delete_yes, own_choice, step, strength, choose, timer,
+        delete_yes, own_choice, step, strength, choose, captioner, write, repo,
+        private, push, timer,
     )  # fmt: skip
 
 
@@ -145,6 +163,19 @@ def _what(bases: list[tuple[str, str]]) -> dict[str, Any]:
             elem_id="train-base",
         )
     return {"name": name, "trigger": trigger, "class_word": class_word, "base": base}
+
+
+def _captions() -> tuple[gr.Dropdown, gr.Button]:
+    """Captions by a model, for who does not want to type them all."""
+    with gr.Accordion("Captions by a model", open=False, elem_id="train-captions"):
+        choices = captioner_choices()
+        captioner = gr.Dropdown(
+            choices, value=choices[0][1], label="Captioning model", filterable=False,
+            info="It runs here. One that is not here is downloaded first when you press the button",
+            elem_id="train-captioner",
+        )  # fmt: skip
+        write = gr.Button("Write all captions", size="sm", elem_id="train-write")
+    return captioner, write
 
 
 def _how() -> dict[str, Any]:

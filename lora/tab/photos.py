@@ -101,6 +101,13 @@ class Photos:
         captions[name[:300]] = text[:CAPTION_CHARS]
         write_json(folder.path / "captions.json", captions)
 
+    def dataset(self, draft: str) -> Dataset:
+        """The photos of a draft that can be used. Raises NoPhotos, DatasetDamaged."""
+        folder = self._folder(draft)
+        if folder is None:
+            raise NoPhotos("These photos are not here any more; drop them again.")
+        return load_dataset(folder.photos)
+
     def count(self, draft: str) -> int:
         """How many photos of a draft can be used; 0 before they were checked."""
         folder = self._folder(draft)

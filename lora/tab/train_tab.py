@@ -9,6 +9,7 @@ import gradio as gr
 from lora.jobs import Trainings
 from lora.runs import Command
 from lora.tab.form import Bases, TrainForm, effective, recipe_of, usual
+from lora.tab.further import push_to_hub, written_captions
 from lora.tab.layout import Layout, lay_out
 from lora.tab.photos import Photos
 from lora.tab.shown_run import VIEW, ShownRun, Update
@@ -55,7 +56,16 @@ class TrainTab:
         starting = parts.start.click(
             self.start, [parts.photos, self._draft, *form], [*checked, *view], **PRIVATE
         )
-        for deed in (checking, starting):
+        writing = parts.write.click(
+            self.write_captions,
+            [parts.captioner, parts.photos, self._draft, *form],
+            checked,
+            **PRIVATE,
+        )
+        pushing = parts.push.click(
+            self.push, [self._run_id, parts.repo, parts.private], parts.notice, **PRIVATE
+        )
+        for deed in (checking, starting, writing, pushing):
             deed.failure(self.went_wrong, None, parts.notice, **QUICK)
         gr.on(
             [one.change for one in form], self.show_effective, [self._draft, *form],
@@ -103,6 +113,34 @@ class TrainTab:
         if isinstance(name, str) and isinstance(text, str):
             with contextlib.suppress(SdgenError):
                 self._photos.caption(draft, name, text)
+
+    def write_captions(
+        self, captioner: str, files: list[str] | None, draft: str, *values: Any
+    ) -> Iterator[list[Update]]:
+        """Captions for all photos by a model, to be changed as one likes."""
+        form = TrainForm(*values)
+        stay = [gr.skip()] * 3
+        try:
+            if not self._photos.is_current(files or [], draft, form, self._bases):
+                draft = self._photos.check(files or [], draft, form, self._bases).draft
+            dataset = self._photos.dataset(draft)
+            steps = written_captions(dataset, captioner, form.trigger, form.class_word or "")
+            for step in steps:
+                if isinstance(step, str):
+                    yield [notes((step,)), *stay]
+                    continue
+                for name, text in step.items():
+                    self._photos.caption(draft, name, text)
+            checked = self._photos.check(files or [], draft, form, self._bases)
+        except SdgenError as error:
+            yield [alert(str(error)), *stay]
+            return
+        yield ["", checked.report, gr.skip(), checked.draft]
+
+    def push(self, run_id: str, repo: str | None, private: bool) -> Iterator[str]:
+        """Put a finished adapter on the Hub; private unless somebody unticked that."""
+        yield notes(("Uploading …",))
+        yield push_to_hub(self.trainings, run_id, repo, private is not False)
 
     def show_effective(self, draft: str, *values: Any) -> str:
         """What would be trained, with all that the form leaves open."""
