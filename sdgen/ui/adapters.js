@@ -3,6 +3,7 @@
 // Gradio's names here: element, props, trigger, watch.
 const EVENTS = ["dismiss", "chip", "proof"];
 const chosen = () => (Array.isArray(props.value) ? props.value : []);
+const opened = new Set(); // names whose facts are shown; drawing the rows again would close them
 const rowOf = (part) => part.closest(".sd-adapter");
 
 const show = (row, part, strength) => {
@@ -22,6 +23,8 @@ const fill = () => {
     const box = row.querySelector('input[data-part="apart"]');
     if (box) box.checked = apart;
     row.querySelector(".sd-text-strength")?.toggleAttribute("hidden", !apart);
+    const facts = row.querySelector("details");
+    if (facts) facts.open = opened.has(use.name);
   }
 };
 
@@ -57,6 +60,16 @@ element.addEventListener("change", (event) => {
   if (strength !== null) change(use.name, part, strength);
   event.target.value = strength ?? use[part] ?? use.scale;
 });
+
+element.addEventListener(
+  "toggle",
+  (event) => {
+    const name = rowOf(event.target)?.dataset.name;
+    if (event.target.open) opened.add(name);
+    else opened.delete(name);
+  },
+  true,
+);
 
 element.addEventListener("click", (click) => {
   const button = click.target.closest("[data-action]");
