@@ -222,7 +222,7 @@ def no_surprise(path: Path) -> None:
 
 
 SEARCH = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 SOUND = raw({**GOOD, "__metadata__": {"ss_tag_frequency": '{"a": {"b": 3}}'}})
 

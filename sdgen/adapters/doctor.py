@@ -37,7 +37,7 @@ def inspect(
     kind = _kind(kinds)
     ranks, alphas, told = _ranks(header, groups)
     words = card_words(path).or_else(metadata_words(header.metadata))
-    family = _family(header)
+    family = _family(header, (groups, left))
     return AdapterReport(
         name=name or path.stem[:80],
         title=title or words.title or clean(path.stem),
@@ -131,9 +131,9 @@ _CONVOLUTION = re.compile(
 )
 
 
-def _family(header: Header) -> Family:
+def _family(header: Header, grouped: tuple[list[Group], list[str]]) -> Family:
     """The family whose modules and shapes fit best; words count only where two fit alike."""
-    shares = {family: fit_family(header, family).share for family in FAMILIES}
+    shares = {family: fit_family(header, family, grouped).share for family in FAMILIES}
     best = max(shares.values())
     if best <= 0:
         return "other"

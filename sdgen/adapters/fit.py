@@ -39,12 +39,17 @@ class Fit:
         return self.applies / self.keys if self.keys else 0.0
 
 
-def fit(header: Header, modules: Modules, find: Resolver | None = None) -> Fit:
+def fit(
+    header: Header,
+    modules: Modules,
+    find: Resolver | None = None,
+    grouped: tuple[list[Group], list[str]] | None = None,
+) -> Fit:
     """How a file fits a model. Kinds that cannot be mixed count as if they could.
 
-    find: a Resolver of these modules, where there is one already.
+    find: a Resolver of these modules, grouped: of group_keys, where they are there already.
     """
-    groups, left = group_keys(header)
+    groups, left = grouped or group_keys(header)
     find = find or Resolver(modules)
     applies = 0
     unmixed: Kind | None = None
@@ -62,9 +67,11 @@ def fit(header: Header, modules: Modules, find: Resolver | None = None) -> Fit:
     return Fit(applies, len(header.entries), tuple(left_out), unmixed)
 
 
-def fit_family(header: Header, family: CheckpointKind) -> Fit:
+def fit_family(
+    header: Header, family: CheckpointKind, grouped: tuple[list[Group], list[str]]
+) -> Fit:
     """How a file fits Stable Diffusion 1.x, 2.x or XL."""
-    return fit(header, family_modules(family), _family_resolver(family))
+    return fit(header, family_modules(family), _family_resolver(family), grouped)
 
 
 @functools.cache

@@ -138,21 +138,28 @@ _KINDS: dict[str, Kind] = {"hada": "loha", "lokr": "lokr", "oft": "oft"}
 
 # --- from keys to groups --------------------------------------------------------------------
 
-# How keys end: (regular expression, role or "" for its own name, layout or None for any).
+# How nearly all keys end: (role, layout or None for any).
+_PLAIN: dict[str, tuple[str, Layout | None]] = {
+    ".lora_down.weight": ("down", "kohya"),
+    ".lora_up.weight": ("up", "kohya"),
+    ".alpha": ("alpha", None),
+    ".lora_A.weight": ("down", "peft"),
+    ".lora_B.weight": ("up", "peft"),
+    ".lora_mid.weight": ("mid", "kohya"),
+    ".lora.down.weight": ("down", "diffusers"),
+    ".lora.up.weight": ("up", "diffusers"),
+    ".lora_linear_layer.down.weight": ("down", "diffusers"),
+    ".lora_linear_layer.up.weight": ("up", "diffusers"),
+    "_lora.down.weight": ("down", "diffusers-old"),
+    "_lora.up.weight": ("up", "diffusers-old"),
+    ".dora_scale": ("dora", None),
+}
+# And the others: (regular expression, role or "" for its own name, layout).
 _TABLE: tuple[tuple[str, str, Layout | None], ...] = (
-    (r"\.lora_down\.weight", "down", "kohya"),
-    (r"\.lora_up\.weight", "up", "kohya"),
-    (r"\.lora_mid\.weight", "mid", "kohya"),
-    (r"\.lora_A(\.\w+)?\.weight", "down", "peft"),
-    (r"\.lora_B(\.\w+)?\.weight", "up", "peft"),
+    (r"\.lora_A\.\w+\.weight", "down", "peft"),  # with the name of PEFT's adapter
+    (r"\.lora_B\.\w+\.weight", "up", "peft"),
     (r"\.lora_B(\.\w+)?\.bias", "bias", "peft"),
     (r"\.lora_magnitude_vector(\.\w+)*", "dora", "peft"),
-    (r"\.(lora|lora_linear_layer)\.down\.weight", "down", "diffusers"),
-    (r"\.(lora|lora_linear_layer)\.up\.weight", "up", "diffusers"),
-    (r"_lora\.down\.weight", "down", "diffusers-old"),
-    (r"_lora\.up\.weight", "up", "diffusers-old"),
-    (r"\.alpha", "alpha", None),
-    (r"\.dora_scale", "dora", None),
     (r"\.(?P<own>hada_\w+|lokr_\w+|oft_\w+)(\.default)?(\.weight)?", "", None),
     (r"\.(?P<own>diff|diff_b|w_norm|b_norm)", "", None),
 )
@@ -188,6 +195,9 @@ def group_keys(header: Header) -> tuple[list[Group], list[str]]:
 
 def _split_end(key: str) -> tuple[str, str, Layout | None]:
     """A key as (what it is for, the role of the tensor, layout); the role is "" if unknown."""
+    for end, (role, layout) in _PLAIN.items():
+        if key.endswith(end):
+            return key.removesuffix(end), role, layout
     for pattern, role, layout in _ENDS:
         match = pattern.search(key)
         if match:
