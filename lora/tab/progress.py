@@ -47,7 +47,7 @@ def head(view: RunView, sharing: str) -> str:
         parts.append(_bar(view))
     rows = [
         ("A step", f"{status.seconds_per_step:.2f} s" if status.seconds_per_step else ""),
-        ("Memory, at most", f"{status.peak_gb:.1f} GB" if status.peak_gb else ""),
+        ("Peak memory", f"{status.peak_gb:.1f} GB" if status.peak_gb else ""),
         ("Trigger word", view.recipe.trigger if view.recipe else ""),
         ("Base model", view.recipe.base.rpartition("/")[2] if view.recipe else ""),
     ]

@@ -69,7 +69,6 @@ def put_photos(page: Page, count: int) -> None:
     expect(page.locator("#train-photos")).to_contain_text(files[0].stem)
 
 
-@pytest.mark.slow
 def test_from_photos_to_an_adapter(page: Page, address: str, settings: Settings) -> None:
     put_photos(page, 12)
     fill(page, name="Minnal", trigger="Minnal Murali", class_word="hero")
