@@ -278,7 +278,7 @@ def main() -> None:
     )
     for part in [given.only] if given.only else PARTS:
         head = f"`python -m bench.lora`, {datetime.date.today().isoformat()}"
-        rows = table(PARTS[part](given.repeats))
+        rows = table(PARTS[part](given.repeats)).replace("diffusers `pipe()`", "compared with")
         text = f"{head}, one thread of {_cpu_name()}, {versions}. {note}\n\n{rows}"
         write(f"LoRA: {part}", text)
         print(text, flush=True)

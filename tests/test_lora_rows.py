@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdgen.pipelines.lora_rows import LayerWeights, LoraRows, PartWeights, RowSet, fitted
+from sdgen.pipelines.lora_layers import LayerWeights, fitted
+from sdgen.pipelines.lora_rows import LoraRows, PartWeights, RowSet
 from sdgen.pipelines.lora_weights import read_weights
 from tests import tiny_models
 from tests.tiny_loras import ATTENTION, LOCON, TEXT, lora_file, lora_modules, with_loras

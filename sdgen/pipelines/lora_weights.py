@@ -15,7 +15,8 @@ from sdgen.adapters.keys import FileLayer, layers
 from sdgen.adapters.names import Part
 from sdgen.errors import AdapterRefused, AdapterUnavailable
 from sdgen.model_formats import TensorEntry
-from sdgen.pipelines.lora_rows import LayerWeights, PartWeights, fitted
+from sdgen.pipelines.lora_layers import LayerWeights, fitted
+from sdgen.pipelines.lora_rows import PartWeights
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
