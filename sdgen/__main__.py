@@ -294,7 +294,10 @@ def show(
         recipe = read_recipe(picture)
         seal = read_credentials(picture.read_bytes())
         if as_json:
-            told = {"recipe": recipe.model_dump(mode="json"), "credentials": asdict(seal)}
+            told: dict[str, object] = {
+                "recipe": recipe.model_dump(mode="json"),
+                "credentials": asdict(seal),
+            }
             _print_json(told)
         else:
             typer.echo("\n".join([*_recipe_lines(recipe), f"{'credentials':<16} {seal.sentence}"]))
