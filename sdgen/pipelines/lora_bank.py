@@ -9,13 +9,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from sdgen.adapters import inspect
-from sdgen.adapters.names import Part
+from sdgen.adapters.names import PARTS, Part
 from sdgen.adapters.report import AdapterReport
 from sdgen.errors import AdapterRefused, AdapterUnavailable
 from sdgen.pipelines.faults import free_memory, is_out_of_memory
@@ -40,7 +41,7 @@ class LoadedAdapter:
     report: AdapterReport
     parts: Mapping[Part, PartWeights]
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Memory of its tensors."""
         return sum(
@@ -53,7 +54,7 @@ class AdapterSet:
 
     def __init__(self, uses: Sequence[tuple[LoadedAdapter, AdapterUse]] = ()) -> None:
         self.adapters = tuple(adapter for adapter, _ in uses)
-        self._rows = {part: _row_set(part, uses) for part in ("unet", *TEXT_PARTS)}
+        self._rows = {part: _row_set(part, uses) for part in PARTS}
 
     def row(self, part: Part) -> RowSet:
         """What a row of that part carries: those of its adapters that act there."""
@@ -62,9 +63,6 @@ class AdapterSet:
     def key(self, part: Part) -> tuple[tuple[str, float], ...]:
         """Equal for sets that act alike in that part; () for none."""
         return tuple((weights.key, strength) for weights, strength in self._rows[part])
-
-
-TEXT_PARTS: tuple[Part, ...] = ("text_encoder", "text_encoder_2")
 
 
 def _row_set(part: Part, uses: Sequence[tuple[LoadedAdapter, AdapterUse]]) -> RowSet:
