@@ -15,6 +15,7 @@ from lora.config import TrainingRecipe
 from lora.jobs import Curves, RunView, TrainingRefused, Trainings
 from lora.jobs.keeper import keep
 from lora.jobs.traces import APP, USER, Exit, is_kept, read_exit, read_process
+from lora.jobs.views import RUNNING
 from lora.runs import RunFolder
 from sdgen.errors import ShuttingDown
 
@@ -293,3 +294,38 @@ def test_curves_are_read_on(tmp_path: Path) -> None:
     path.write_text('{"step": 1, "loss": 0.1}\n')
     assert curves.read()
     assert (curves.loss, curves.held_out) == ({1: 0.1}, {})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_real_training_outlives_its_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed in the middle of real steps, continued by another app, proven to its files."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    photos = REPOSITORY / "lora" / "examples" / "minnal-murali" / "photos"
+    wanted = TrainingRecipe.checked(
+        name="tiny", base="picturebook", photos=str(photos), trigger="Minnal Murali",
+        resolution=64, batch_size=2, steps=40, save_every=20, held_out=0, rank=2,
+        samples=["Minnal Murali"],
+    )  # fmt: skip
+    first = Trainings(tmp_path)
+    run_id = first.start(wanted)
+    deadline = time.monotonic() + 300
+    while first.find(run_id).status.step < 2 and time.monotonic() < deadline:
+        assert first.find(run_id).state not in ("failed", "stopped"), first.find(run_id).error
+        time.sleep(0.02)
+    first.close(120)
+    again = Trainings(tmp_path)
+    view = again.find(run_id)
+    assert view.state == "interrupted"
+    reached = view.status.step
+    assert view.folder.saved_steps()[-1] == reached < 40, "it stopped after its step, and saved"
+    again.resume(run_id)
+    while again.find(run_id).state in ("queued", *RUNNING) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    view = again.find(run_id)
+    again.close(60)
+    assert (view.state, view.error) == ("done", "")
+    assert (tmp_path / "adapters" / "tiny.safetensors").is_file()
+    assert [line["step"] for line in view.folder.read_metrics() if "loss" in line] == list(
+        range(1, 41)
+    )
