@@ -164,6 +164,7 @@ class Trainings:
 
         grace: seconds to wait for it; its keeper sees to it also after this process has ended.
         """
+        deadline = time.monotonic() + grace
         with self._changed:
             self._closed = True
             self._queue.clear()
@@ -174,10 +175,10 @@ class Trainings:
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
-            thread.join(grace)
+            thread.join(max(0.0, deadline - time.monotonic()))
         if current is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                current[1].wait(grace)
+                current[1].wait(max(0.0, deadline - time.monotonic()))
 
     # --- inside
 
