@@ -71,8 +71,9 @@ def theirs(case: Case, batch: int) -> Any:
     return DreamBooth(pipeline(case), photos, PROMPT, case.side, batch, DEVICE).step
 
 
-def ours(case: Case, batch: int, same_adapter: bool, folder: Path) -> Any:
-    """same_adapter: of diffusers' rank and parts; else our defaults of the family."""
+def ours(case: Case, batch: int, same_adapter: bool, half: bool, folder: Path) -> Any:
+    """same_adapter: of diffusers' rank and parts; else our defaults of the family. half: the frozen
+    base in bfloat16, as on a GPU; the adapter is in float32 always."""
     from lora.base import Base
     from lora.cache import encode_photos
     from lora.config import TrainingRecipe, completed
@@ -81,11 +82,11 @@ def ours(case: Case, batch: int, same_adapter: bool, folder: Path) -> Any:
     from sdgen.models import find_model
 
     pipe = pipeline(case)
-    half = torch.bfloat16 if DEVICE == "cuda" else torch.float32
-    pipe.to(DEVICE, half)
+    dtype = torch.bfloat16 if half or DEVICE == "cuda" else torch.float32
+    pipe.to(DEVICE, dtype)
     scheduler = diffusers.DDPMScheduler.from_config(pipe.scheduler.config)
     base = Base(
-        pipe, find_model(case.name), case.family, half, torch.device(DEVICE), DEVICE, "",
+        pipe, find_model(case.name), case.family, dtype, torch.device(DEVICE), DEVICE, "",
         scheduler.alphas_cumprod.to(DEVICE), scheduler.config.prediction_type == "v_prediction",
     )  # fmt: skip
     for part in (base.unet, base.vae, *base.text_encoders):
@@ -104,7 +105,7 @@ def ours(case: Case, batch: int, same_adapter: bool, folder: Path) -> Any:
     return lambda: trainer.step(next(steps))
 
 
-def child(side: str, case: Case, batch: int, same_adapter: bool) -> None:
+def child(side: str, case: Case, batch: int, same_adapter: bool, half: bool) -> None:
     """A step for each line of standard input; answers with its seconds and the peak in GB.
 
     Seconds of one thread's work on a CPU, whatever else the machine does; wall seconds on a GPU.
@@ -115,7 +116,7 @@ def child(side: str, case: Case, batch: int, same_adapter: bool) -> None:
         if side == "theirs":
             step = theirs(case, batch)
         else:
-            step = ours(case, batch, same_adapter, Path(folder))
+            step = ours(case, batch, same_adapter, half, Path(folder))
         clock = time.perf_counter if DEVICE == "cuda" else time.process_time
         print("ready", flush=True)
         for _ in sys.stdin:
@@ -173,16 +174,21 @@ class Side:
 
 
 def contest(
-    key: str, title: str, batches: tuple[int, int], same: bool, goal: str, repeats: int
+    key: str,
+    title: str,
+    batches: tuple[int, int],
+    options: tuple[str, ...],
+    goal: str,
+    repeats: int,
 ) -> str:
     """A row of the table: photos a second of A and B in turns. batches: photos a step of each."""
     sides = [
         Side("theirs", key, str(batches[0])),
-        Side("ours", key, str(batches[1]), *(["--same-adapter"] if same else [])),
+        Side("ours", key, str(batches[1]), *options),
     ]
-    for turn in range(repeats + 2):
+    for turn in range(repeats + 1):
         for side in sides:
-            side.step(counted=turn >= 2)
+            side.step(counted=turn >= 1)
     for side in sides:
         side.close()
     a, b = sides
@@ -209,19 +215,26 @@ def on_cpu(key: str, repeats: int) -> str:
 
     case = CASES[key]
     default = FAMILY_DEFAULTS[case.family].batch_size  # type: ignore[index]
+    same = ("--same-adapter",)
     rows = [
         contest(
-            key, f"{case.title}, batch 1, the same adapter", (1, 1), True, ">= 2 (1.5)", repeats
+            key, f"{case.title}, batch 1, the same adapter", (1, 1), same, ">= 2 (1.5)", repeats
         ),
         contest(
-            key, f"{case.title}, our defaults against its own", (1, default), False, ">= 3 (2)",
+            key,
+            f"{case.title}, our defaults against its own",
+            (1, default),
+            (),
+            ">= 3 (2)",
             repeats,
         ),
-        contest(
-            key, f"{case.title}, our defaults, its batch as ours", (default, default), False, "",
-            max(3, repeats // 2),
-        ),
-    ]  # fmt: skip
+    ]
+    if key == "picturebook":
+        title = f"{case.title}, our defaults, its batch as ours"
+        rows.append(contest(key, title, (default, default), (), "", repeats))
+    else:
+        title = f"{case.title}, batch 1, the same adapter, base in bfloat16"
+        rows.append(contest(key, title, (1, 1), (*same, "--half"), "", repeats))
     return HEAD + "\n".join(rows)
 
 
@@ -258,10 +271,11 @@ def main() -> None:
     parser.add_argument("--only", choices=CASES, help="one part of the CPU's table")
     parser.add_argument("--child", nargs=3, metavar=("SIDE", "CASE", "BATCH"), help="internal")
     parser.add_argument("--same-adapter", action="store_true", help="internal")
+    parser.add_argument("--half", action="store_true", help="internal")
     given = parser.parse_args()
     if given.child:
         side, key, batch = given.child
-        child(side, {**CASES, **GPU_CASES}[key], int(batch), given.same_adapter)
+        child(side, {**CASES, **GPU_CASES}[key], int(batch), given.same_adapter, given.half)
         return
     versions = f"torch {torch.__version__}, diffusers {diffusers.__version__}"
     head = f"`python -m bench.train`, {datetime.date.today().isoformat()}"
