@@ -89,3 +89,11 @@ def caption_dropped(seed: int, step: int, sample: int, share: float) -> bool:
         return False
     drawn = torch.rand((), generator=generator(seed, "caption", step, sample)).item()
     return drawn < share
+
+
+def prior_prompt(seed: int, step: int, sample: int, count: int) -> int:
+    """Which of the prior's prompts a row is held to the base at: half the time the first."""
+    rng = generator(seed, "prior", step, sample)
+    if count == 1 or torch.rand((), generator=rng).item() < 0.5:
+        return 0
+    return int(torch.randint(1, count, (), generator=rng))

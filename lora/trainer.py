@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lora import draws
 from lora.base import Base
 from lora.cache import Latents, Row, Rows, TextCache
 from lora.checkpoints import Checkpoint, prefixed, without_prefix
@@ -31,6 +32,7 @@ from lora.optimizers import (
     set_rates,
 )
 from lora.processes import Alone
+from sdgen.models import ModelSpec
 
 LONGEST_GRADIENT = 1.0  # norm; longer ones are shortened to it
 
@@ -67,7 +69,7 @@ class Trainer:
         self._rows = Rows(base, recipe, examples, latents)
         self._text = TextCache(base)
         attach(base, recipe)
-        self._base_prior = self._class_prompt() if recipe.prior_weight else None
+        self._priors = self._base_priors() if recipe.prior_weight else {}
         weights = dict(named_weights(base))
         unet = [value for name, value in weights.items() if name.startswith("unet.")]
         text = [value for name, value in weights.items() if not name.startswith("unet.")]
@@ -128,9 +130,11 @@ class Trainer:
             text = Text(hidden, pooled)
         else:
             text = self._text(captions)
-        if self._base_prior is not None:
-            now = self._text([self.recipe.class_word] * len(rows))
-            priors = (now, _repeated(self._base_prior, len(rows)))
+        if self._priors:
+            prompts = tuple(self._priors)
+            seed, count = self.recipe.seed, len(prompts)
+            asked = [prompts[draws.prior_prompt(seed, step, row.sample, count)] for row in rows]
+            priors = (self._text(asked), _stacked([self._priors[prompt] for prompt in asked]))
         batch = self._rows.batch(step, self.batch, rows, text, priors)
         losses = step_loss(self.base, batch, self.recipe.min_snr_gamma, self.recipe.prior_weight)
         loss = losses.sum() / (self.recipe.batch_size * self.recipe.accumulation)
@@ -197,9 +201,11 @@ class Trainer:
     def _text_steps(self) -> int:
         return math.ceil(self.recipe.text_encoder_share * self.recipe.steps)
 
-    def _class_prompt(self) -> Text:
+    def _base_priors(self) -> dict[str, Text]:
+        """The prompts of the prior as the base alone reads them."""
+        prompts = prior_prompts(self.base.spec, self.recipe.class_word)
         with disabled(self.base), self.base.evaluating():
-            return Text(*self.base.encode_text([self.recipe.class_word]))
+            return {prompt: Text(*self.base.encode_text([prompt])) for prompt in prompts}
 
     def _set_checkpointing(self, on: bool) -> None:
         if on:
@@ -236,7 +242,14 @@ class _Averaged:
             other.copy_(kept)
 
 
-def _repeated(text: Text, rows: int) -> Text:
-    """One row's text for all rows."""
-    pooled = None if text.pooled is None else text.pooled.expand(rows, -1)
-    return Text(text.hidden.expand(rows, -1, -1), pooled)
+def prior_prompts(spec: ModelSpec, class_word: str) -> tuple[str, ...]:
+    """Where the adapter is to leave the base alone: the class word, no words at all, which guidance
+    asks the base for, and what the base is known to draw."""
+    examples = () if spec.words is None else spec.words.examples
+    return tuple(dict.fromkeys((class_word, "", *examples)))
+
+
+def _stacked(texts: Sequence[Text]) -> Text:
+    """One text a row."""
+    pooled = [text.pooled for text in texts if text.pooled is not None]
+    return Text(torch.cat([t.hidden for t in texts]), torch.cat(pooled) if pooled else None)

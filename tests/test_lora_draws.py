@@ -76,3 +76,11 @@ def test_captions_are_dropped_as_often_as_asked() -> None:
     count = sum(draws.caption_dropped(0, step, 0, 0.2) for step in range(2000))
     assert abs(count - 400) < 4 * 18, "four standard deviations"
     assert not any(draws.caption_dropped(0, step, 0, 0.0) for step in range(50))
+
+
+def test_half_of_the_priors_rows_have_its_first_prompt() -> None:
+    found = [draws.prior_prompt(3, step, 1, 5) for step in range(2000)]
+    assert found == [draws.prior_prompt(3, step, 1, 5) for step in range(2000)]
+    assert abs(found.count(0) / 2000 - 0.5) < 0.045, "four standard deviations"
+    assert all(abs(found.count(prompt) / 2000 - 0.125) < 0.03 for prompt in range(1, 5))
+    assert {draws.prior_prompt(3, step, 1, 1) for step in range(20)} == {0}

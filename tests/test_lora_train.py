@@ -18,8 +18,9 @@ from lora.network import adapter_state, named_weights
 from lora.preflight import NotEnoughMemory, more_modest, preflight
 from lora.runs import RunFolder, Status
 from lora.train import TrainingFailed, prepare, resume, train
-from lora.trainer import Step, Trainer
+from lora.trainer import Step, Trainer, prior_prompts
 from sdgen.config import Settings
+from sdgen.models import bundled_models
 from tests.tiny_models import saved, sd1
 from tests.tiny_sdxl import sdxl
 from tests.tiny_training import photos, recipe, run_folder, trained_in_child
@@ -330,3 +331,12 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path: Path) -> 
     states = [read_tensors(run.checkpoint(6) / "adapter.safetensors") for run in (alone, both)]
     assert apart(*states) < 1e-3
     assert [line["step"] for line in both.read_metrics()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_prior_holds_to_the_class_to_no_words_and_to_what_the_base_is_known_to_draw(
+    ready: Ready,
+) -> None:
+    assert prior_prompts(ready.base.spec, "cat") == ("cat", "")
+    known = bundled_models()["picturebook"]
+    assert known.words is not None
+    assert prior_prompts(known, "hero") == ("hero", "", *known.words.examples)
