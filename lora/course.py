@@ -78,9 +78,9 @@ class Course:
         base.rest(text_too=not recipe.text_encoder)
         if last is not None:
             trainer.restore(last)
-            self._witness.forget_after(last.step)
         elif self._run.start.exists():
             load_adapter_state(base, read_tensors(self._run.start))
+        self._witness.forget_after(last.step if last is not None else -1)
         step = last.step if last is not None else 0
         if step == 0:
             self._look(base, recipe, trainer, held_out, 0)
