@@ -109,6 +109,13 @@ def test_an_adapter_is_examined_by_name_or_as_a_file(
     assert len(list((settings.data_dir / "adapters").glob("*.safetensors"))) == 4  # kept nothing
 
 
+def test_a_picture_is_verified(client: Any) -> None:
+    size = {"width": 64, "height": 64, "steps": 2}
+    (picture,) = client.predict(prompt="a red robot", **size, api_name="/generate")
+    found = client.predict(handle_file(picture["image"]), api_name="/verify")
+    assert (found["answer"], found["largest"], found["altered"]) == ("identical", 0, False)
+
+
 def test_no_path_of_the_machine_is_read_for_a_program(
     url: str, settings: Settings, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
 
 pytestmark = GRADIO_WARNINGS
-PUBLIC_ENDPOINTS = {"generate", "models", "enhance", "adapters", "inspect_adapter"}
+PUBLIC_ENDPOINTS = {"generate", "models", "enhance", "adapters", "inspect_adapter", "verify"}
 
 
 @pytest.fixture

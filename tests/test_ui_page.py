@@ -193,6 +193,19 @@ def test_a_picture_of_another_window_is_not_opened(page: Page) -> None:
         assert page.reuse(name, ()).fields == {}
 
 
+def test_a_picture_is_verified_where_it_is_open(page: Page) -> None:
+    pictures = drawn(page)
+    waiting, told = page.verify(pictures[0].name, pictures)
+    assert "being drawn again" in waiting[0]
+    assert "Bit-identical" in told[0]
+    assert (waiting[1], told[1]) == ("", "")
+
+
+def test_a_picture_of_another_window_is_not_verified(page: Page) -> None:
+    others = drawn(page)
+    assert list(page.verify(others[0].name, ())) == [page.open(others[0].name, ())]
+
+
 def test_settings_of_a_picture_come_back_into_the_form(page: Page) -> None:
     pictures = drawn(page, FORM._replace(negative_prompt="blurry", sampler="euler", exact=True))
     filled = page.reuse(pictures[0].name, pictures)

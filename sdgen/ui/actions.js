@@ -1,6 +1,6 @@
 // Runs once in each HTML component that holds buttons: a click becomes an event of the component.
 // Gradio's names here: element, trigger, watch.
-const EVENTS = ["open", "reuse", "again", "pick", "word"];
+const EVENTS = ["open", "reuse", "again", "verify", "pick", "word"];
 
 element.addEventListener("click", (click) => {
   const dialog = element.querySelector("dialog");

@@ -15,6 +15,7 @@ from sdgen.ui.api_values import (
     MadeDraft,
     MadePicture,
     OfferedModel,
+    Verified,
     helper,
     judged,
     made_picture,
@@ -36,7 +37,7 @@ def add_endpoints(
     withhold_flagged: bool = False,
     may_add: bool = True,
 ) -> None:
-    """Add `generate`, `enhance`, `models` and the two on adapters to the Blocks being built.
+    """Add all endpoints to the Blocks being built.
 
     served: a picture's copy where Gradio serves files. withhold_flagged: leave out the files to
     which the model's safety checker objects, and say so. may_add: callers may bring files.
@@ -202,9 +203,32 @@ def add_endpoints(
                 return judged(studio.inspect_adapter(adapter, chosen))
             if not may_add:
                 raise InvalidRequest("adapter", OPERATOR_ONLY)
-            return judged(studio.inspect_adapter_file(uploaded(adapter), chosen))
+            file = uploaded(adapter, "adapter", "a name of `adapters` or ")
+            return judged(studio.inspect_adapter_file(file, chosen))
         except SdgenError as error:
             raise gr.Error(str(error), print_exception=False) from error
+
+    def verify(picture: gr.FileData) -> Verified:
+        """Draw the recipe inside a picture again, exactly, and say how the two compare.
+
+        Args:
+            picture: An uploaded PNG of this app, or by A1111 and its kin.
+
+        Returns:
+            The answer, a sentence, how alike they are, and what differs.
+        """
+        try:
+            found = studio.verify(uploaded(picture, "picture"))
+        except SdgenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return Verified(
+            answer=found.answer,
+            sentence=found.sentence,
+            ssim=found.ssim,
+            largest=found.largest,
+            differs=list(found.differs),
+            altered=found.altered,
+        )
 
     # Gradio describes an endpoint by its annotations, and a caller gets the last yield.
     generate.__annotations__["return"] = list[MadePicture]
@@ -213,3 +237,4 @@ def add_endpoints(
     gr.api(models, concurrency_limit=None)
     gr.api(adapters, concurrency_limit=None)
     gr.api(inspect_adapter, concurrency_limit=None)
+    gr.api(verify, concurrency_limit=None)

@@ -85,6 +85,17 @@ class MadeDraft(TypedDict):
     note: str
 
 
+class Verified(TypedDict):
+    """How a picture and its recipe, drawn again, compare."""
+
+    answer: str  # identical, nearly (1/255), alike, different, impossible
+    sentence: str
+    ssim: float | None
+    largest: int | None  # the greatest difference of a channel, 0 to 255
+    differs: list[str]  # what is not as it was, e.g. "torch 2.10.0 became 2.13.0"
+    altered: bool | None  # its pixels are not those that were saved; None: not known
+
+
 class OfferedModel(TypedDict):
     """One model that can be asked for."""
 
@@ -141,8 +152,10 @@ def name_of_model(studio: Studio, model: object) -> str:
     return model or studio.default_model()
 
 
-def uploaded(file: object) -> Path:
+def uploaded(file: object, field: str, otherwise: str = "") -> Path:
     """The file that a program uploaded to Gradio before. Raises InvalidRequest for all else.
+
+    field: the parameter's name. otherwise: what could stand in its place.
 
     Any path can be written into a request; only those in Gradio's own folder of uploads count.
     """
@@ -151,7 +164,7 @@ def uploaded(file: object) -> Path:
         found = Path(path).resolve()
         if found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file():
             return found
-    raise InvalidRequest("adapter", "Adapter must be a name of `adapters` or an uploaded file.")
+    raise InvalidRequest(field, f"{field.capitalize()} must be {otherwise}an uploaded file.")
 
 
 def session_of(request: gr.Request | None) -> str:

@@ -124,6 +124,7 @@ class GenerateTab:
         side.drop.upload(self.read_file, [side.drop, model], [side.drop, *fills], **QUICK)
         for shown in (self._stage, self._gallery, self._viewer):
             shown.open(self.open, self._pictures, [self._viewer, self._notice], **QUICK)
+        self._viewer.verify(self.verify, self._pictures, [self._viewer, self._notice], **PRIVATE)
         self._viewer.reuse(self.reuse, [self._pictures, model], fills, **QUICK)
         again = self._viewer.again(self.again, [self._pictures, model], fills, **QUICK)
         again.then(None, None, None, js=CLICK_GENERATE, **QUICK)
@@ -228,6 +229,10 @@ class GenerateTab:
     def open(self, pictures: Pictures, event: gr.EventData) -> tuple[str, str]:
         """One picture with its recipe."""
         return self._page.open(event_name(event), pictures)
+
+    def prove(self, pictures: Pictures, event: gr.EventData) -> Iterator[tuple[str, str]]:
+        """One picture, drawn again and compared."""
+        yield from self._page.verify(event_name(event), pictures)
 
     def reuse(self, pictures: Pictures, model: str, event: gr.EventData) -> list[Update]:
         """The settings of one of the window's pictures."""

@@ -25,6 +25,7 @@ REDRAW = 0.1  # seconds between two pictures of the same progress
 PROOF_STRENGTHS = (0.0, 0.5, 1.0)
 REMEMBERED = 48  # pictures that a browser remembers
 FILLED = "The picture's settings are in the form."
+VERIFYING = "It is being drawn again, exactly, to compare the two ..."
 GONE = "This picture is not in this window any more."
 _NAME = re.compile(r"\d{4}-\d\d-\d\d/[0-9a-z]{26}\.png")  # as sdgen.pictures writes it
 
@@ -211,8 +212,11 @@ class Page:
             return Filled({}, messages.alert(GONE))
         return self.read_file(self._folder / name)
 
-    def open(self, name: str, pictures: Pictures) -> tuple[str, str]:
-        """One of the window's pictures with its recipe, and a notice; both HTML."""
+    def open(self, name: str, pictures: Pictures, said: str = "") -> tuple[str, str]:
+        """One of the window's pictures with its recipe, and a notice; both HTML.
+
+        said: what is told of the picture under its recipe.
+        """
         picture = _find(name, pictures)
         if picture is None:
             return "", messages.alert(GONE)
@@ -222,7 +226,19 @@ class Page:
             return "", messages.alert(str(error))
         names = ["", *(entry.name for entry in pictures if entry.url), ""]
         at = names.index(name, 1)
-        return tiles.opened(picture, recipe, older=names[at + 1], newer=names[at - 1]), ""
+        return tiles.opened(picture, recipe, names[at + 1], names[at - 1], said), ""
+
+    def verify(self, name: str, pictures: Pictures) -> Iterator[tuple[str, str]]:
+        """Draw one of the window's pictures again; the opened picture tells how the two compare."""
+        opened = self.open(name, pictures, VERIFYING)
+        yield opened
+        if not opened[0]:
+            return
+        try:
+            said = self._studio.verify(self._folder / name).sentence
+        except SdgenError as error:
+            said = str(error)
+        yield self.open(name, pictures, said)
 
     def remember(self, pictures: Pictures) -> list[dict[str, object]]:
         """What the browser keeps of the newest pictures: no pixels, no URLs."""

@@ -60,8 +60,11 @@ def gallery(pictures: tuple[Picture, ...]) -> str:
     )
 
 
-def opened(picture: Picture, recipe: Recipe, older: str, newer: str) -> str:
-    """One picture with its recipe in a dialog. older, newer: names of its neighbours, or ""."""
+def opened(picture: Picture, recipe: Recipe, older: str, newer: str, said: str = "") -> str:
+    """One picture with its recipe in a dialog. older, newer: names of its neighbours, or "".
+
+    said: what verifying it came to, "" before.
+    """
     rows = "".join(
         f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>"
         for label, value in recipe_rows(recipe)
@@ -84,11 +87,14 @@ def opened(picture: Picture, recipe: Recipe, older: str, newer: str) -> str:
         '<button type="button" class="sd-icon" data-action="close" aria-label="Close">✕</button>'
         f'</div><div class="sd-viewer-body"><div class="sd-viewer-image">{image}</div>'
         f'<div class="sd-recipe"><p class="sd-prompt">{escape(recipe.prompt)}</p><dl>{rows}</dl>'
+        f'<p class="sd-said" role="status">{escape(said)}</p>'
         '<div class="sd-actions">'
         f'<button type="button" class="sd-button sd-primary" data-action="reuse" '
         f'data-name="{name}">Use these settings</button>'
         f'<button type="button" class="sd-button" data-action="again" data-name="{name}">'
-        f"Same again, new seed</button>{download}</div></div></div></dialog>"
+        "Same again, new seed</button>"
+        f'<button type="button" class="sd-button" data-action="verify" data-name="{name}">'
+        f"Verify</button>{download}</div></div></div></dialog>"
     )
 
 
