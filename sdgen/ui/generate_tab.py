@@ -124,7 +124,7 @@ class GenerateTab:
         side.drop.upload(self.read_file, [side.drop, model], [side.drop, *fills], **QUICK)
         for shown in (self._stage, self._gallery, self._viewer):
             shown.open(self.open, self._pictures, [self._viewer, self._notice], **QUICK)
-        self._viewer.verify(self.verify, self._pictures, [self._viewer, self._notice], **PRIVATE)
+        self._viewer.verify(self.prove, self._pictures, [self._viewer, self._notice], **PRIVATE)
         self._viewer.reuse(self.reuse, [self._pictures, model], fills, **QUICK)
         again = self._viewer.again(self.again, [self._pictures, model], fills, **QUICK)
         again.then(None, None, None, js=CLICK_GENERATE, **QUICK)
