@@ -235,6 +235,8 @@ def on_cpu(key: str, repeats: int) -> str:
     else:
         title = f"{case.title}, batch 1, the same adapter, base in bfloat16"
         rows.append(contest(key, title, (1, 1), (*same, "--half"), "", repeats))
+        title = f"{case.title}, our defaults against its own, base in bfloat16"
+        rows.append(contest(key, title, (1, default), ("--half",), "", repeats))
     return HEAD + "\n".join(rows)
 
 
