@@ -11,7 +11,7 @@ from lora.config import CompleteRecipe
 from lora.dataset import load_dataset
 from lora.network import load_adapter_state
 from lora.preflight import preflight
-from lora.prepare import prepare
+from lora.prepare import precision_of, prepare
 from lora.processes import Alone
 from lora.runs import RunFolder, State, Status, write_whole
 from lora.samples import HeldOut, draw_samples
@@ -61,6 +61,8 @@ class Course:
             prepare(self._run.read_recipe(), self._run, base)
         self._group.wait()
         recipe = CompleteRecipe.read(self._run.recipe)
+        if recipe.precision != precision_of(base):  # another process's self-test decided
+            base = load_base(recipe, self._settings)
         dataset = load_dataset(self._run.photos)
         self._witness.tell(steps=recipe.steps, message="The photos are being encoded.")
         photos = (*dataset.examples, *dataset.held_out)

@@ -28,8 +28,15 @@ def prepare(recipe: TrainingRecipe, run: RunFolder, base: Base | None = None) ->
         raise InvalidRecipe(
             "resolution", f"'{base.spec.title}' needs a resolution that {factor * 4} divides."
         )
+    if whole.precision == "auto":  # measured, so it is written down: a resumed run must not differ
+        whole = whole.with_fields(precision=precision_of(base))
     write_whole(run.recipe, whole.to_json().encode())
     return whole
+
+
+def precision_of(base: Base) -> str:
+    """The precision of a loaded base, as a recipe names it."""
+    return str(base.dtype).removeprefix("torch.")
 
 
 def _checked_photos(recipe: TrainingRecipe, run: RunFolder, base: Base) -> Dataset:
