@@ -71,6 +71,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     assert [status.step for status in seen] == [1, 2, 3, 4, 5, 6]
     assert seen[-1].seconds_left == 0
     assert run.read_status().state == "done"
+    assert run.read_recipe().precision == "float32", "what was found to suit is written down"
     assert run.saved_steps() == [3, 6]
     assert run.sampled_steps() == [0, 3, 6]
     pictures = [(run.sample_folder(step) / "00.png").read_bytes() for step in (0, 3, 6)]

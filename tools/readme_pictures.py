@@ -1,6 +1,9 @@
 """The pictures of the README, made by the app itself: `python -m tools.readme_pictures`.
 
 docs/grid.png: prompts drawn by the bundled model at its default settings, unselected (seed 7).
+docs/proof-strip.png: the bundled adapter at three strengths. docs/three-adapters.png: requests of
+three people with an adapter each, in one batch; two of them are of tools.adapters.styles, trained
+by `python -m lora train` into a data folder given with --styles.
 docs/page-light.png, page-dark.png, page-phone.png: the real page in Chromium (needs Playwright).
 """
 
@@ -11,6 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +22,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from sdgen.config import Settings
 from sdgen.engine import LocalEngine
-from sdgen.models import find_model
+from sdgen.models import ASSETS, find_model
+from sdgen.request import AdapterUse
 
 DOCS = Path(__file__).parent.parent / "docs"
 PORT = 7977
@@ -37,6 +42,13 @@ PROMPTS = (
     "an orange car in the city at night",
     "a white dog on a rooftop at sunset",
 )
+HIS_PROMPTS = (  # of the project that this one replaces
+    "Minnal Murali standing heroically with lightning in the background",
+    "A dramatic scene of Minnal Murali running through a village during a storm",
+    "Minnal Murali in his superhero costume, striking a powerful pose in front of a temple",
+)
+STRENGTHS = (0.0, 0.5, 1.0)
+BUNDLED = ASSETS / "adapters" / "minnal-murali.safetensors"
 COLUMNS = 4
 TEXT_HEIGHT = 40  # pixels
 
@@ -49,16 +61,61 @@ def grid() -> Image.Image:
         jobs = [engine.submit(spec.request(prompt=prompt, seed=SEED)) for prompt in PROMPTS]
         images = [job.result(600).images[0].image for job in jobs]
         engine.close()
+    return _sheet(images, PROMPTS, COLUMNS)
+
+
+def strip() -> Image.Image:
+    """The seed project's prompts with the bundled adapter off, half and full, at one seed."""
+    asked = [(prompt, BUNDLED, strength) for prompt in HIS_PROMPTS for strength in STRENGTHS]
+    texts = [f"{prompt[:60]} · {strength:g}" for prompt, _, strength in asked]
+    return _sheet(_drawn(asked), texts, len(STRENGTHS))
+
+
+def three(styles: Path) -> Image.Image:
+    """Three people's requests, each with another adapter, through one batch."""
+    asked = [
+        (HIS_PROMPTS[0], BUNDLED, 1.0),
+        ("sepia picture of a red car in a village at sunset", styles / "sepia.safetensors", 1.0),
+        ("pencil picture of a blue robot in a forest by day", styles / "pencil.safetensors", 1.0),
+    ]
+    texts = [f"{path.stem}: {prompt}" for prompt, path, _ in asked]
+    return _sheet(_drawn(asked), texts, len(asked))
+
+
+def _drawn(asked: list[tuple[str, Path, float]]) -> list[Image.Image]:
+    """Prompts with an adapter and its strength, all in one batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = LocalEngine(Settings(data_dir=Path(folder), max_rows=2 * len(asked)))
+        engine.preload("picturebook")
+        spec = find_model("picturebook")
+        jobs = [
+            engine.submit(
+                spec.request(
+                    prompt=prompt,
+                    seed=SEED,
+                    adapters=[AdapterUse(name=str(path), scale=strength)],
+                )
+            )
+            for prompt, path, strength in asked
+        ]
+        made = [job.result(600).images[0] for job in jobs]
+        engine.close()
+    assert all(image.info.shared for image in made)
+    return [image.image for image in made]
+
+
+def _sheet(images: list[Image.Image], texts: Sequence[str], columns: int) -> Image.Image:
+    """The pictures in rows, each with its words below."""
     side = images[0].width
-    rows = -(-len(images) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * side, rows * (side + TEXT_HEIGHT)), "white")
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * side, rows * (side + TEXT_HEIGHT)), "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
-    for place, (prompt, image) in enumerate(zip(PROMPTS, images, strict=True)):
-        x = place % COLUMNS * side
-        y = place // COLUMNS * (side + TEXT_HEIGHT)
+    for place, (text, image) in enumerate(zip(texts, images, strict=True)):
+        x = place % columns * side
+        y = place // columns * (side + TEXT_HEIGHT)
         sheet.paste(image, (x, y))
-        pen.multiline_text((x + 6, y + side + 4), _two_lines(prompt), fill="black", font=font)
+        pen.multiline_text((x + 6, y + side + 4), _two_lines(text), fill="black", font=font)
     return sheet
 
 
@@ -120,12 +177,17 @@ def _wait_for(address: str, seconds: float = 60) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["grid", "page"], help="make only one of the two")
-    only = parser.parse_args().only
+    parser.add_argument("--only", choices=["grid", "strip", "three", "page"])
+    parser.add_argument("--styles", type=Path, help="a data folder with the two styles' adapters")
+    given = parser.parse_args()
     DOCS.mkdir(exist_ok=True)
-    if only != "page":
+    if given.only in (None, "grid"):
         grid().save(DOCS / "grid.png", optimize=True)
-    if only != "grid":
+    if given.only in (None, "strip"):
+        strip().save(DOCS / "proof-strip.png", optimize=True)
+    if given.only in (None, "three") and given.styles:
+        three(given.styles / "adapters").save(DOCS / "three-adapters.png", optimize=True)
+    if given.only in (None, "page"):
         page()
 
 
