@@ -99,7 +99,7 @@ FAMILY_DEFAULTS: Mapping[BaseFamily, FamilyDefaults] = {
         exposures=40,
         most_steps=400,
         min_snr_gamma=0.0,
-        prior_weight=1.0,
+        prior_weight=2.0,
         caption_dropout=0.0,
         resolution=256,
     ),
