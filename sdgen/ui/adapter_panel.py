@@ -18,6 +18,7 @@ from sdgen.ui.form import ChosenAdapter, chosen_adapters
 
 SCRIPT = (Path(__file__).parent / "adapters.js").read_text(encoding="utf-8")
 OPERATOR_ONLY = "Only the operator of this app can add adapters."
+FETCHED = "It is on this machine now."
 FULL = f"At most {ADAPTERS_MAX} adapters mix in one picture. Remove one first."
 
 
@@ -173,11 +174,16 @@ class AdapterPanel:
     def fetch_it(
         self, hub_id: str, value: object, model: str, prompt: str
     ) -> Iterator[list[Update]]:
-        """Fetch one, showing how far it is, and choose it."""
+        """Fetch one, showing how far it is; one that is here is chosen.
+
+        What was fetched is not chosen at once: people write and choose while they wait, and the
+        prompt of before would take the place of theirs.
+        """
         rest = [gr.skip()] * 5
         if not self._may_add:
             yield [messages.alert(OPERATOR_ONLY), gr.skip(), *rest]
             return
+        was_here = self._is_here(hub_id)
         fetched: list[AdapterReport] = []
 
         def fetch(report: fetching.OnProgress) -> None:
@@ -189,10 +195,19 @@ class AdapterPanel:
         if not fetched:
             yield [shown, gr.update(visible=False), *rest]
             return
+        if not was_here:
+            yield [messages.notes((FETCHED,)), gr.update(value="Use it", visible=True), *rest]
+            return
         added = self._pick_new(fetched[0], value, model, prompt)
         yield ["", gr.update(visible=False), *added]
 
     # --- parts
+
+    def _is_here(self, hub_id: str) -> bool:
+        try:
+            return self._studio.adapter_download_size(hub_id) == 0
+        except SdgenError:
+            return False
 
     def triggers(self, model: str, value: object) -> tuple[str, ...]:
         """The trigger words of the chosen adapters."""
