@@ -38,6 +38,9 @@ from sdgen.models import ModelSpec
 from sdgen.request import GenerateRequest
 from sdgen.studio import Studio
 
+# Tests run two at a time; more threads than cores only wait for each other. torch reads it later.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine is not a failure: examples are counted, not timed.
 hypothesis.settings.register_profile(
     "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

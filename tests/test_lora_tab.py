@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 from PIL import Image, ImageDraw
 
-from lora.config import InvalidRecipe, TrainingRecipe
+from lora.config import FAMILY_DEFAULTS, InvalidRecipe, TrainingRecipe
 from lora.dataset import load_dataset
 from lora.jobs import Trainings
 from lora.runs import RunFolder, Status, write_json
@@ -134,7 +134,7 @@ def test_every_field_has_a_title() -> None:
 
 def test_what_is_left_open_comes_from_the_family() -> None:
     recipe = effective(FORM, "picturebook", 12)
-    assert recipe.rank == 16
+    assert recipe.rank == FAMILY_DEFAULTS["picturebook"].rank
     assert effective(FORM._replace(name=""), "sd1", 12).batch_size == 4
 
 
