@@ -95,8 +95,8 @@ def ours(case: Case, batch: int, same_adapter: bool, half: bool, folder: Path) -
     adapter = {"rank": RANK, "targets": ["attention"]} if same_adapter else {}
     wanted = TrainingRecipe.checked(
         name="bench", base=case.name, photos=str(PHOTOS), trigger=PROMPT, class_word="hero",
-        resolution=case.side, batch_size=batch or None, **adapter,
-    )  # fmt: skip
+        resolution=case.side, batch_size=batch or None, prior_weight=0.0, **adapter,
+    )  # fmt: skip  # no prior: diffusers' side has none either
     recipe = completed(wanted, base.family, len(dataset.examples))
     latents = encode_photos(base, dataset.examples, None)
     base.rest(text_too=False)
