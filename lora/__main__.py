@@ -149,7 +149,6 @@ def evaluate(folder: RunPath, as_json: AsJson = False) -> None:
             print(pick.scores.model_dump_json())  # noqa: T201
             return
         print(table(pick.scores))  # noqa: T201
-        print(pick.reason)  # noqa: T201
 
 
 @app.command(epilog=EXIT_CODES)

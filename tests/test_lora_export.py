@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from lora.base import Base, load_base
 from lora.config import CompleteRecipe, Target
 from lora.dataset import load_dataset
+from lora.evaluate import read_scores
 from lora.evaluate.scores import Choice, Cost, Row, ScoreSheet, write_scores
 from lora.export import (
     ExportFailed,
@@ -27,6 +28,7 @@ from lora.export.describe import Facts, adapter_configs, metadata
 from lora.export.layouts import kohya_layout, kohya_name, peft_layout, ranks_of, stability_name
 from lora.export.recipe_in_file import TrainedRecipe, public_settings
 from lora.export.run import _free_name
+from lora.jobs.choice import choose as choose_by_hand
 from lora.network import detach, load_adapter_state
 from lora.runs import RunFolder
 from sdgen.adapters import Catalogue, inspect, verdict
@@ -345,3 +347,24 @@ def test_files_of_others_carry_no_recipe(tmp_path: Path) -> None:
     save_file({"x": torch.ones(1)}, tmp_path / "z.safetensors", {"sdgen.recipe": "{}"})
     with pytest.raises(NoRecipe, match="damaged"):
         recipe_from_file(tmp_path / "z.safetensors")
+
+
+@pytest.mark.slow
+def test_another_choice_is_exported_and_the_scores_say_by_whom(
+    finished: tuple[RunFolder, CompleteRecipe, dict[str, torch.Tensor]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, _, _ = finished
+    monkeypatch.setenv("SDGEN_DATA_DIR", str(tmp_path / "data"))
+    step = run.saved_steps()[0]
+    choose_by_hand(run, step, 0.7)
+    status = run.read_status()
+    assert (status.state, status.best_step, status.best_strength) == ("done", step, 0.7)
+    assert all(Path(path).is_file() for path in status.files)
+    assert (read_scores(run).choice.by, read_scores(run).choice.step) == ("user", step)
+    scores = run.scores.read_bytes()
+    choose_by_hand(run, 12345, 0.7)
+    assert "12345" in run.read_status().message
+    assert run.read_status().best_step == step
+    assert run.scores.read_bytes() == scores

@@ -4,10 +4,11 @@
 model.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
-from lora.runs import RunFolder
+from lora.runs import RunFolder, write_whole
 from sdgen.config import read_settings
 from sdgen.errors import SdgenError
 
@@ -16,13 +17,24 @@ BY_HAND = "Chosen by hand."
 
 def choose(folder: RunFolder, step: int, strength: float) -> None:
     """Export that checkpoint in the place of the one before, which stays where this fails."""
+    from lora.evaluate import EvaluationFailed
+    from lora.evaluate import choose as overrule
     from lora.export import export
 
     before = folder.read_status()
+    scores = folder.scores.read_bytes() if folder.scores.is_file() else None
     before.changed(state="exporting", message="").write(folder.status)
+    reason = BY_HAND
+    if scores is not None:
+        with contextlib.suppress(
+            EvaluationFailed
+        ):  # then the export says why
+            reason = overrule(folder, step, strength).reason
     try:
         made = export(folder, step, strength, read_settings().data_dir)
     except SdgenError as error:
+        if scores is not None:
+            write_whole(folder.scores, scores)
         before.changed(state="done", message=str(error)).write(folder.status)
         return
     before.changed(
@@ -30,7 +42,7 @@ def choose(folder: RunFolder, step: int, strength: float) -> None:
         message=made.sentence(),
         best_step=step,
         best_strength=strength,
-        reason=BY_HAND,
+        reason=reason,
         files=[str(path) for path in made.paths],
     ).write(folder.status)
 
