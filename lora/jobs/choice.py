@@ -26,9 +26,7 @@ def choose(folder: RunFolder, step: int, strength: float) -> None:
     before.changed(state="exporting", message="").write(folder.status)
     reason = BY_HAND
     if scores is not None:
-        with contextlib.suppress(
-            EvaluationFailed
-        ):  # then the export says why
+        with contextlib.suppress(EvaluationFailed):  # then the export says why
             reason = overrule(folder, step, strength).reason
     try:
         made = export(folder, step, strength, read_settings().data_dir)
