@@ -21,6 +21,7 @@ from safetensors.torch import save
 
 from lora.runs import RunFolder, step_name
 from sdgen.errors import StorageFailed
+from sdgen.pictures import sync_folder
 
 ADAPTER, STATE, NUMBERS = "adapter.safetensors", "state.safetensors", "state.json"
 KEPT_STATES = 2  # of the newest checkpoints; the older ones keep only the adapter
@@ -58,11 +59,11 @@ def save_checkpoint(run: RunFolder, checkpoint: Checkpoint, rank: int) -> Path:
         _write(stump / ADAPTER, adapter)
         _write(stump / STATE, state)
         _write(stump / NUMBERS, json.dumps(numbers, indent=1).encode())
-        _sync(stump)
+        sync_folder(stump)
         if target.exists():
             shutil.rmtree(target)
         stump.rename(target)
-        _sync(run.checkpoints)
+        sync_folder(run.checkpoints)
         _thin_out(run)
     except OSError as error:
         shutil.rmtree(stump, ignore_errors=True)
@@ -156,14 +157,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make renames last. Windows cannot open folders, and needs it less."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

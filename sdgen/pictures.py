@@ -47,7 +47,7 @@ def save_picture(folder: Path, png: bytes) -> Path:
             with contextlib.suppress(OSError):
                 stump.unlink(missing_ok=True)
             raise
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         raise StorageFailed(_sentence(error)) from error
     return path
@@ -96,8 +96,8 @@ def _write_through(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last. Windows cannot open folders, and needs it less."""
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last. Windows cannot open folders, and needs it less."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -31,7 +31,7 @@ _BROKEN = (
     IndexError,
     TypeError,
     AttributeError,
-    NotImplementedError,
+    NotImplementedError,  # what Pillow raises for kinds of a format that it cannot decode
     RuntimeError,
     struct.error,
     zlib.error,

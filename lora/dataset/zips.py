@@ -33,7 +33,7 @@ _UNPACKING_FAILS = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # what zipfile raises for ways of packing that it does not know
     RuntimeError,
     ValueError,
 )
