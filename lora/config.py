@@ -9,7 +9,7 @@ from the base's family (FAMILY_DEFAULTS), filled in by `completed`.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -50,46 +50,23 @@ class FamilyDefaults:
     resolution: int  # pixels; side of a square of the photos' area
 
 
+_STABLE_DIFFUSION = FamilyDefaults(
+    rank=16,
+    targets=("attention",),
+    learning_rate=1e-4,
+    text_learning_rate=2e-5,
+    batch_size=4,
+    exposures=80,
+    most_steps=800,
+    min_snr_gamma=5.0,
+    prior_weight=0.0,
+    caption_dropout=0.05,
+    resolution=512,
+)
 FAMILY_DEFAULTS: Mapping[BaseFamily, FamilyDefaults] = {
-    "sd1": FamilyDefaults(
-        rank=16,
-        targets=("attention",),
-        learning_rate=1e-4,
-        text_learning_rate=2e-5,
-        batch_size=4,
-        exposures=80,
-        most_steps=800,
-        min_snr_gamma=5.0,
-        prior_weight=0.0,
-        caption_dropout=0.05,
-        resolution=512,
-    ),
-    "sd2": FamilyDefaults(
-        rank=16,
-        targets=("attention",),
-        learning_rate=1e-4,
-        text_learning_rate=2e-5,
-        batch_size=4,
-        exposures=80,
-        most_steps=800,
-        min_snr_gamma=5.0,
-        prior_weight=0.0,
-        caption_dropout=0.05,
-        resolution=512,
-    ),
-    "sdxl": FamilyDefaults(
-        rank=16,
-        targets=("attention",),
-        learning_rate=1e-4,
-        text_learning_rate=2e-5,
-        batch_size=2,
-        exposures=80,
-        most_steps=1600,
-        min_snr_gamma=5.0,
-        prior_weight=0.0,
-        caption_dropout=0.05,
-        resolution=1024,
-    ),
+    "sd1": _STABLE_DIFFUSION,
+    "sd2": _STABLE_DIFFUSION,
+    "sdxl": replace(_STABLE_DIFFUSION, batch_size=2, most_steps=1600, resolution=1024),
     "picturebook": FamilyDefaults(
         rank=8,
         targets=("attention", "feed_forward", "convolutions"),
