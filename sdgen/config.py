@@ -44,7 +44,17 @@ class Settings(BaseSettings):
     adapter_memory_mb: Annotated[int, Field(ge=16, le=65536)] = 512
 
     # How much at once
-    max_queue: Annotated[int, Field(ge=1, le=1000)] = 32  # requests waiting or running
+    max_queue: Annotated[int, Field(ge=1, le=1000)] = 100  # requests waiting or running
+    max_running: Annotated[int, Field(ge=1, le=64)] = 8  # of them at work together
+    # Of one person (login, else network address). 0: as many as the queue takes; 8 on public pages.
+    max_waiting_per_user: Annotated[int, Field(ge=0, le=1000)] = 0
+    # Megapixels x steps that one person may ask for in an hour, e.g. 100 pictures of 512x512 in 30
+    # steps are 790. 0: no limit.
+    max_work_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    # When the last page of a person is closed: go on with the queue, or stop after a while.
+    # auto: stop where strangers come (a Space, --share, a public host), else go on.
+    when_left: Literal["auto", "keep", "stop"] = "auto"
+    left_seconds: Annotated[float, Field(ge=0, le=86400)] = 60.0  # that while
     max_rows: Annotated[int, Field(ge=0, le=256)] = 0  # rows of one forward pass; 0: measured
 
     # Who helps with prompts. The key is the operator's and goes to the operator's address only.
@@ -57,8 +67,21 @@ class Settings(BaseSettings):
     # What pictures say of themselves
     credentials: bool = True  # sign them (C2PA), where c2pa-python is installed
 
+    # Who is who
+    one_user: bool = False  # everybody who comes is the same person: one queue, one gallery
+
     # Where it keeps things
-    data_dir: Path = Path.home() / "sdgen"  # pictures and measurements
+    data_dir: Path = Path.home() / "sdgen"  # pictures, queue and measurements
+    disk_warn_mb: Annotated[int, Field(ge=0)] = 1000  # below that the page warns
+    disk_reserve_mb: Annotated[int, Field(ge=0)] = 200  # below that nothing new is taken
+    bin_days: Annotated[int, Field(ge=0, le=3650)] = 30  # deleted pictures can come back so long
+    keep_days: Annotated[int, Field(ge=0)] = 0  # older pictures go, but for favourites; 0: none
+    keep_mb: Annotated[int, Field(ge=0)] = 0  # above it the oldest go, but for favourites; 0: never
+
+    # What it tells its operator
+    log_format: Literal["text", "json"] = "text"
+    log_prompts: bool = False  # prompts are the users' own
+    metrics_token: SecretStr | None = None  # lets others than this machine read /metrics
 
     @property
     def is_public(self) -> bool:

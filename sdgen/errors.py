@@ -4,6 +4,7 @@
       SettingError         a command line option or SDGEN_ variable cannot be used
       InvalidRequest       what was asked is out of bounds; names the field and the limit
       QueueFull            too many are waiting; says how many
+      TooMuch              one person asks for more than this app allows one person; says the limit
       ModelUnavailable     a base model cannot be had or used
         DownloadNeeded     it could be had, after a download that nobody has agreed to yet
       AdapterUnavailable   a LoRA adapter cannot be had
@@ -44,6 +45,10 @@ class QueueFull(SdgenError):
             f"The queue is full: {waiting} requests are waiting. Please try again in a moment."
         )
         self.waiting = waiting
+
+
+class TooMuch(SdgenError):
+    """One person's share is used up; the sentence names the limit."""
 
 
 class ModelUnavailable(SdgenError):

@@ -6,6 +6,7 @@ A job has exactly one end. Any number of readers may follow it, from the start o
 disturbing each other: lasting events are kept, of Queued, Progress and Preview only the newest is.
 """
 
+import contextlib
 import threading
 import time
 import uuid
@@ -108,6 +109,7 @@ class Saved:
     seed: int
     path: Path
     flagged: str = ""
+    picture_id: str = ""  # in the gallery; "" where it is in none
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,14 @@ class Job:
         request: GenerateRequest,
         on_cancel: Callable[[], None] | None = None,
         job_id: str = "",
+        group: str = "",
+        label: str = "",
     ) -> None:
-        self.id = job_id or uuid.uuid4().hex  # the studio's job keeps the id of the engine's
+        """group: jobs that are shown side by side share one. label: what this one is called."""
+        self.id = job_id or uuid.uuid4().hex
         self.request = request
+        self.group = group
+        self.label = label
         self.created = time.time()  # seconds since the epoch
         self._on_cancel = on_cancel
         self._changed = threading.Condition()
@@ -172,6 +179,7 @@ class Job:
         self._newest: dict[type, tuple[int, Event]] = {}
         self._end: Finished | Stopped | Failed | None = None
         self._cancelled = threading.Event()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def cancelled(self) -> bool:
@@ -204,6 +212,28 @@ class Job:
                 self._end = event
                 self._newest.clear()
             self._changed.notify_all()
+            listeners = tuple(self._listeners)
+        for wake in listeners:
+            wake()
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called after each event, in the publisher's thread; what ends that."""
+        with self._changed:
+            self._listeners.append(wake)
+
+        def stop() -> None:
+            with self._changed, contextlib.suppress(ValueError):
+                self._listeners.remove(wake)
+
+        return stop
+
+    def after(self, seen: int) -> tuple[list[Event], int]:
+        """The events since `seen`, 0 at first, and the `seen` for the next call. Never waits."""
+        with self._changed:
+            fresh = [pair for pair in self._lasting if pair[0] > seen]
+            fresh += [pair for pair in self._newest.values() if pair[0] > seen]
+            seen = self._serial
+        return [event for _, event in sorted(fresh, key=lambda pair: pair[0])], seen
 
     def events(self, heartbeat: float = 0.3) -> Iterator[Event]:
         """All events so far, then each as it comes, up to and with the end.
@@ -215,14 +245,10 @@ class Job:
             with self._changed:
                 if self._serial == seen:
                     self._changed.wait(heartbeat)
-                fresh = [pair for pair in self._lasting if pair[0] > seen]
-                fresh += [pair for pair in self._newest.values() if pair[0] > seen]
-                fresh.sort(key=lambda pair: pair[0])
-                if fresh:
-                    seen = self._serial
+            fresh, seen = self.after(seen)
             if not fresh:
                 yield Heartbeat()
-            for _, event in fresh:
+            for event in fresh:
                 yield event
                 if isinstance(event, _ENDS):
                     return

@@ -56,6 +56,7 @@ class GenerateRequest(BaseModel):
     clip_skip: layers of the text encoder left out at its end (0 = none).
     exact: run alone with a fixed row count, so that it repeats bit for bit.
     adapters: LoRA adapters and their strengths, at most 8, each once.
+    leave_out_prompt: the picture's file gets no prompt, only the rest of its recipe.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -73,6 +74,7 @@ class GenerateRequest(BaseModel):
     clip_skip: Annotated[int, Field(ge=0, le=4)] = 0
     exact: bool = False
     adapters: Annotated[tuple[AdapterUse, ...], Field(max_length=ADAPTERS_MAX)] = ()
+    leave_out_prompt: bool = False
 
     @field_validator("adapters", mode="before")
     @classmethod

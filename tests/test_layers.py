@@ -15,6 +15,7 @@ LAYERS = (
     "sdgen.version",
     "sdgen.errors",
     "sdgen.config",
+    "sdgen.owners",
     "sdgen.request",
     "sdgen.samplers",
     "sdgen.model_formats",
