@@ -1,0 +1,146 @@
+"""The SQLite file: opened, kept, and its errors turned into sentences.
+
+One connection writes, under a lock, and stays open; each reading has a short connection of its
+own, so that a long search neither waits for writers nor holds them up. WAL with synchronous=FULL:
+what was committed survives kill -9 and a power cut.
+"""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdgen.errors import StorageFailed
+from sdgen.history.migrations import migrate
+
+_WAIT_SECONDS = 10.0  # for another program's transaction
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_WAL_BYTES = 4 * 2**20  # what is left of the write-ahead log once it is written back
+
+
+class Damaged(StorageFailed):
+    """The file is there and is no database that can be used."""
+
+
+class Database:
+    """A file with our tables. Thread-safe. Every method raises StorageFailed, never sqlite3's."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or make it. Raises Damaged, or StorageFailed: also where it is newer than us."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._closed = False
+        self._writer: sqlite3.Connection | None = None
+        with said():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._checked()
+
+    def close(self) -> None:
+        """Write the log back and let go of the file."""
+        with self._lock:
+            self._closed = True
+            self._drop_writer()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of everything, for reading only."""
+        with said():
+            if self._closed:
+                raise StorageFailed("The list of jobs and pictures is closed.")
+            db = _connect(self.path)
+            try:
+                db.execute("PRAGMA query_only = 1")
+                db.execute("BEGIN")
+                yield db
+            finally:
+                db.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it is on disk afterwards or, when anything is raised, nothing."""
+        with said(), self._lock:
+            if self._closed:
+                raise StorageFailed("The list of jobs and pictures is closed.")
+            db = self._writer = self._writer or _connect(self.path)
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error):
+                    self._drop_writer()  # whatever state it is in, the next call has a fresh one
+                elif db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def _checked(self) -> sqlite3.Connection:
+        """A writing connection to a file that was looked through and has today's tables."""
+        db = _connect(self.path)
+        try:
+            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise Damaged(_DAMAGED_SENTENCE)
+            if not migrate(db):
+                raise StorageFailed(
+                    f"{self.path.name} was written by a newer version of sdgen. Use that version, "
+                    "or move the file away: the pictures are found again without it."
+                )
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.close()
+            self._writer = None
+
+
+_DAMAGED_SENTENCE = (
+    "The list of jobs and pictures is damaged. Start sdgen again: it puts that file aside and "
+    "makes a new one from the pictures."
+)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        db.execute("PRAGMA secure_delete = 1")  # erased words are overwritten
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextlib.contextmanager
+def said() -> Iterator[None]:
+    """Turn the errors of SQLite and of the disk into StorageFailed with a sentence."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary of the extended code
+        if code in _DAMAGED:
+            raise Damaged(_DAMAGED_SENTENCE) from error
+        raise StorageFailed(_sentence(code)) from error
+    except OSError as error:
+        raise StorageFailed(
+            f"The data folder cannot be used: {error.strerror or 'the disk does not answer'}."
+        ) from error
+
+
+def _sentence(code: int) -> str:
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return (
+            "The list of jobs and pictures could not be written: the disk is full or does not "
+            "answer. Free some space, try again."
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return "The data folder may not be written to. Choose another or allow it."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "Another program holds the list of jobs and pictures. Try again in a moment."
+    return "The list of jobs and pictures could not be used."
