@@ -13,12 +13,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from PIL import Image
 
 from sdgen.errors import GenerationFailed, SdgenError
 from sdgen.request import GenerateRequest
+
+if TYPE_CHECKING:
+    from sdgen.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ Event = (
     | Stopped
     | Failed
 )
+Passing = TypeVar("Passing", Queued, Loading, Progress, Preview)
 _TRANSIENT = (Queued, Loading, Progress, Preview)
 _ENDS = (Finished, Stopped, Failed)
 
@@ -165,12 +169,17 @@ class Job:
         job_id: str = "",
         group: str = "",
         label: str = "",
+        grid: "Grid | None" = None,
     ) -> None:
-        """group: jobs that are shown side by side share one. label: what this one is called."""
+        """group: jobs that are shown side by side share one. label: what this one is called.
+
+        grid: its one picture is the sheet of that grid.
+        """
         self.id = job_id or uuid.uuid4().hex
         self.request = request
         self.group = group
         self.label = label
+        self.grid = grid
         self.created = time.time()  # seconds since the epoch
         self._on_cancel = on_cancel
         self._changed = threading.Condition()
@@ -190,6 +199,12 @@ class Job:
     def end(self) -> Finished | Stopped | Failed | None:
         """The one final event, or None while it runs."""
         return self._end
+
+    def newest(self, kind: type[Passing]) -> Passing | None:
+        """The newest Queued, Loading, Progress or Preview; None before it and after the end."""
+        with self._changed:
+            found = self._newest.get(kind)
+        return found[1] if found else None  # type: ignore[return-value]  # kept by its type
 
     def cancel(self) -> None:
         """Ask to stop; takes effect within one denoising step, also while waiting. Idempotent."""
@@ -279,6 +294,8 @@ class EngineStatus:
     dtype: str
     loaded: tuple[str, ...]  # models in memory
     notes: tuple[str, ...] = ()  # e.g. memory savings in use, and why
+    rows: int = 0  # rows of the running batch
+    room: int = 0  # further rows that are known to be worth adding to it
 
 
 class Engine(Protocol):

@@ -1,18 +1,19 @@
 """The use cases. Page, command line and API call these and nothing below.
 
 studio = Studio(settings, engine)
-job = studio.start(request)             # refusals happen here, before anything runs
-for event in job.events(): ...          # the engine's events, with Saved for each picture
+request = studio.request(prompt="a red robot")      # checked, with the model's defaults
+(job,) = studio.submit([Order(request)], visitor)   # on disk before anything runs
+for event in job.events(): ...                      # the engine's events, Saved for each picture
 """
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from sdgen import credentials
 from sdgen import model_files as default_model_files
 from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
@@ -27,86 +28,42 @@ from sdgen.enhance import (
     operators_service,
     users_service,
 )
-from sdgen.errors import (
-    GenerationFailed,
-    InvalidRequest,
-    ModelUnavailable,
-    ShuttingDown,
-    StorageFailed,
+from sdgen.errors import InvalidRequest, SdgenError, ShuttingDown
+from sdgen.history import History, JobState, Leave
+from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
+from sdgen.keeping import PictureKeeper
+from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_recipe
+from sdgen.owners import Visitor
+from sdgen.pictures import list_pictures, remove_stumps
+from sdgen.queue import (
+    DiskState,
+    JobQueue,
+    JobTold,
+    Order,
+    Prepared,
+    QueueView,
+    Tools,
+    disk_state,
 )
-from sdgen.job import (
-    Engine,
-    EngineStatus,
-    Failed,
-    Finished,
-    GeneratedImage,
-    Heartbeat,
-    ImageReady,
-    Job,
-    Loading,
-    Note,
-    Saved,
-    Stopped,
-)
-from sdgen.metadata import (
-    Enhancement,
-    FormFields,
-    Recipe,
-    encode_png,
-    form_fields,
-    public_model_name,
-    read_recipe,
-    recipe_for,
-)
-from sdgen.models import (
-    DEFAULT_MODEL,
-    ModelSpec,
-    ModelWords,
-    bundled_models,
-    find_model,
-)
-from sdgen.pictures import day_folder, list_pictures, remove_stumps, save_picture
-from sdgen.request import GenerateRequest, Sampler
+from sdgen.request import GenerateRequest
 from sdgen.studio_adapters import (
     AdapterCard,
     AdapterDesk,
-    Resolved,
     tag_of,
     with_tags,
     without_tags,
 )
+from sdgen.studio_direct import DirectJobs
+from sdgen.studio_models import ModelCard, ModelDesk, ModelFiles, OnProgress
+from sdgen.studio_store import Store
 from sdgen.studio_verify import verify_picture
 from sdgen.tokens import BUDGET, SENTENCE_BUDGET, Tokens, reads_sentences, rough_count
 from sdgen.verify import Verification
 
-OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
+if TYPE_CHECKING:
+    from sdgen.gallery import Gallery
 
-
-class ModelFiles(Protocol):
-    """Which models are on this machine, and how to fetch one: the module sdgen.model_files."""
-
-    def is_local(self, spec: ModelSpec) -> bool: ...
-    def local_folder(self, spec: ModelSpec) -> Path: ...
-    def download_size(self, spec: ModelSpec) -> int: ...
-    def download(self, spec: ModelSpec, on_progress: OnProgress) -> Path: ...
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a person needs to know to choose a model."""
-
-    name: str  # for GenerateRequest.model
-    title: str
-    local: bool  # on this machine: needs no download
-    download_bytes: int  # 0: nothing to fetch, or not known
-    licence: str
-    width: int  # native size, pixels
-    height: int
-    steps: int  # defaults
-    guidance_scale: float
-    sampler: Sampler
-    ignores: frozenset[str]  # fields of GenerateRequest without effect
-    words: ModelWords | None = field(default=None, repr=False)
+__all__ = ["ModelCard", "ModelFiles", "OnProgress", "Order", "Studio", "enhancement_of"]
 
 
 class Studio:
@@ -118,10 +75,14 @@ class Studio:
         engine: Engine,
         model_files: ModelFiles | None = None,
         enhancer: Enhancer | None = None,
+        *,
+        public: bool | None = None,
+        ended: Callable[[JobState, SdgenError | None], None] = lambda state, error: None,
     ) -> None:
+        """public: strangers come; None: as the settings say. ended: is told each job's end."""
         self._settings = settings
         self._engine = engine
-        self._model_files = model_files or default_model_files
+        self._models = ModelDesk(model_files or default_model_files, settings.model)
         self._enhancer = enhancer or Enhancer(
             operators_service(
                 settings.enhance_url, settings.enhance_model, settings.openai_api_key
@@ -129,17 +90,30 @@ class Studio:
             per_day=settings.enhance_per_day,
         )
         self._keys = KeyRing()
-        sign = settings.credentials and credentials.available()
-        self._signer = credentials.Signer(settings.data_dir / "credentials") if sign else None
         self._tokens = Tokens()
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[Job, threading.Thread]] = {}
-        self._closed = False
         self._adapters = AdapterDesk(Catalogue(settings.data_dir))
-        self._specs = bundled_models()
-        self._default = DEFAULT_MODEL
-        self.model_problem = ""  # why the configured model cannot be had, as a sentence
-        self._offer(settings.model)
+        self._store = Store(settings)
+        tools = Tools(
+            data_dir=settings.data_dir,
+            prepare=self._prepare,
+            submit=engine.submit,
+            keeper=PictureKeeper(
+                settings.data_dir, lambda: self._store.gallery, sign=settings.credentials
+            ),
+            gallery=lambda: self._store.gallery,
+        )
+        self._direct = DirectJobs(tools)
+        self._queue_lock = threading.Lock()
+        self._queue: JobQueue | None = None
+        self._closed = False
+        self._make_queue = lambda: JobQueue(
+            settings,
+            self._store.history,
+            tools,
+            engine.status,
+            public=settings.is_public if public is None else public,
+            ended=ended,
+        )
         remove_stumps(settings.data_dir)
 
     # --- drawing
@@ -151,10 +125,10 @@ class Studio:
         `<lora:name:0.8>`, move into `adapters`. Raises InvalidRequest, ModelUnavailable
         and AdapterUnavailable.
         """
-        name = model or self._default
+        name = model or self._models.default
         if not isinstance(name, str):
             raise InvalidRequest("model", "Model must be text.")
-        spec = self._spec(name)
+        spec = self._models.spec(name)
         request = spec.request(**with_tags({**given, "model": name}))
         for use in request.adapters:
             self._adapters.find(use.name, spec)
@@ -166,103 +140,116 @@ class Studio:
         folder: Path | None = None,
         enhancement: Enhancement | None = None,
     ) -> Job:
-        """Queue a request; its job's pictures go to disk at once, whether anybody watches or not.
+        """Draw at once, outside the queue: the way of the command line, which ends with its job.
 
-        The job has the engine's events, with Saved in the place of ImageReady. folder: where the
-        pictures go, by default the day's folder of the data folder. enhancement: where its prompt
-        came from, for the recipe. Raises what Engine.submit raises, ModelUnavailable for a model
-        that is not offered or damaged, DownloadNeeded, and AdapterRefused.
+        folder: where the pictures go, by default the local user's part of the data folder. Raises
+        what Engine.submit raises, ModelUnavailable for a model that is not offered or damaged,
+        DownloadNeeded, and AdapterRefused.
         """
-        asked, adapters = self._for_engine(request)
-        with self._lock:
-            if self._closed:
-                raise ShuttingDown
-            inner = self._engine.submit(asked)
-            outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
-            for note in adapters.notes:
-                outer.publish(Note(note))
-            thread = threading.Thread(
-                target=self._follow,
-                args=(inner, outer, folder, enhancement, adapters),
-                name=f"save-{outer.id[:8]}",
-                daemon=True,  # close() waits for it; a process that is killed does not
-            )
-            self._running[outer.id] = outer, thread
-            thread.start()
-        return outer
+        if self._closed:
+            raise ShuttingDown
+        return self._direct.start(request, folder, enhancement)
 
-    def _for_engine(self, request: GenerateRequest) -> tuple[GenerateRequest, Resolved]:
-        """The request with the engine's names for model and adapters, and those adapters.
+    def _prepare(self, request: GenerateRequest) -> Prepared:
+        """The request with the engine's names for model and adapters.
 
         Raises ModelUnavailable, DownloadNeeded, AdapterUnavailable and AdapterRefused.
         """
-        spec = self._spec(request.model)
-        self._model_files.local_folder(replace(spec, name=request.model))  # raises, if not here
+        spec = self._models.local_spec(request.model)
         adapters = self._adapters.resolve(request.adapters, spec)
-        asked = {"model": spec.name, "adapters": adapters.uses}
-        return request.model_copy(update=asked), adapters
+        asked = request.model_copy(update={"model": spec.name, "adapters": adapters.uses})
+        return Prepared(asked, adapters.recipes, adapters.notes)
+
+    # --- the queue
+
+    def open_queue(self) -> None:
+        """Take up the jobs that an earlier run of the app left. Idempotent; submit() does it too.
+
+        Raises StorageFailed: another app uses the data folder, or it cannot be written to.
+        """
+        self._opened()
+
+    def submit(
+        self,
+        orders: Sequence[Order],
+        visitor: Visitor,
+        leave: Leave | None = None,
+        side_by_side: bool = False,
+    ) -> list[Job]:
+        """Queue orders, all or none; they are on disk once this returns, in this order.
+
+        leave: what happens when nobody watches; None: as the settings say for pages.
+        side_by_side: they start and are shown together. Their jobs have the engine's events, with
+        Saved for each picture and an end without pictures in it. Raises QueueFull, TooMuch,
+        ModelUnavailable, DownloadNeeded, AdapterUnavailable, StorageFailed and ShuttingDown.
+        """
+        return self._opened().submit(orders, visitor, leave, side_by_side=side_by_side)
+
+    def queue(self, owner: str) -> QueueView:
+        """What of an owner's has not ended, running jobs first, then waiting ones in order."""
+        return self._queue.view(owner) if self._queue else QueueView()
+
+    def shown_jobs(self, owner: str) -> tuple[Job, ...]:
+        """Running jobs of an owner and those that ended lately, oldest first."""
+        return self._queue.shown(owner) if self._queue else ()
+
+    @contextmanager
+    def watching(self, owner: str, wake: Callable[[], None]) -> Iterator[None]:
+        """Be a watcher of an owner's queue; `wake` is called, from any thread, when it changed."""
+        with self._opened().watching(owner, wake):
+            yield
+
+    def find_job(self, job_id: str, visitor: Visitor) -> JobTold | None:
+        """A job, waiting, running or ended; None where the visitor has none of that id."""
+        return self._opened().told(job_id, visitor)
 
     def job(self, job_id: str) -> Job | None:
-        """The job of that id while it runs, so that a page can find its own again."""
-        with self._lock:
-            found = self._running.get(job_id)
-        return found[0] if found else None
+        """The job of that id until it ends."""
+        queued = self._queue.job(job_id) if self._queue else None
+        return queued or self._direct.job(job_id)
 
-    def _follow(
-        self,
-        inner: Job,
-        outer: Job,
-        folder: Path | None,
-        enhancement: Enhancement | None,
-        adapters: Resolved,
-    ) -> None:
-        """Pass the inner job's events on, writing pictures on the way. Ends with the outer job."""
-        try:
-            for event in inner.events():
-                match event:
-                    case ImageReady(image):
-                        recipe = recipe_for(
-                            outer.request, image, enhancement=enhancement, adapters=adapters.recipes
-                        )
-                        into = folder or day_folder(self._settings.data_dir)
-                        path = save_picture(
-                            into, self._sealed(encode_png(image.image, recipe), outer)
-                        )
-                        outer.publish(Saved(image.index, image.seed, path, image.flagged))
-                    case Loading():
-                        outer.publish(Loading(outer.request.model))
-                    case Heartbeat():
-                        pass
-                    case Finished() | Stopped() | Failed():
-                        self._forget(outer)
-                        outer.publish(event)
-                    case _:
-                        outer.publish(event)
-        except StorageFailed as error:
-            inner.cancel()
-            self._forget(outer)
-            outer.publish(Failed(error))
-        finally:
-            if outer.end is None:  # a defect of ours: it goes to the log, and nobody waits forever
-                inner.cancel()
-                self._forget(outer)
-                outer.publish(
-                    Failed(GenerationFailed(f"Something went wrong inside (job {outer.id})."))
-                )
+    def cancel(self, job_id: str, visitor: Visitor) -> bool:
+        """Stop a job of the visitor's within one step; False where there is none that runs."""
+        queue = self._opened()
+        return queue.told(job_id, visitor) is not None and queue.cancel(job_id)
 
-    def _sealed(self, png: bytes, job: Job) -> bytes:
-        """The file with content credentials; without them, and said so, where that fails."""
-        if self._signer is None:
-            return png
-        try:
-            return self._signer.sign(png)
-        except StorageFailed as error:
-            job.publish(Note(f"Saved without content credentials. {error}"))
-            return png
+    def cancel_all(self, owner: str) -> int:
+        """Cancel all waiting jobs of an owner; how many."""
+        return self._opened().cancel_waiting(owner)
 
-    def _forget(self, job: Job) -> None:
-        with self._lock:
-            self._running.pop(job.id, None)
+    def move(self, job_id: str, owner: str, by: int) -> bool:
+        """Move a waiting job among the owner's own: -1 one earlier, +1 one later."""
+        return self._opened().move(job_id, owner, by)
+
+    def pause(self, owner: str, paused: bool) -> None:
+        """Start none of an owner's waiting jobs until this is called with False."""
+        self._opened().pause(owner, paused)
+
+    def _opened(self) -> JobQueue:
+        with self._queue_lock:
+            if self._queue is None:
+                if self._closed:
+                    raise ShuttingDown
+                self._store.hold()
+                queue = self._make_queue()
+                queue.open()
+                self._queue = queue
+                self._store.look_after()
+            return self._queue
+
+    @property
+    def gallery(self) -> "Gallery":
+        """All pictures of the data folder, each shown to its owner alone."""
+        return self._store.gallery
+
+    @property
+    def history(self) -> History:
+        """Jobs and pictures as rows."""
+        return self._store.history
+
+    def disk(self) -> DiskState:
+        """How much room is left for pictures."""
+        return disk_state(self._settings)
 
     # --- enhancing
 
@@ -289,7 +276,7 @@ class Studio:
         not be drawn, and ModelUnavailable.
         """
         request = self.request(model=model, prompt=prompt)
-        spec = self._spec(request.model)
+        spec = self._models.spec(request.model)
         sentences = reads_sentences(spec)
         names = (*adapters, *(use.name for use in request.adapters))
         words = tuple(dict.fromkeys((*triggers, *self._adapters.triggers(names, spec))))
@@ -332,7 +319,7 @@ class Studio:
 
     def count_tokens(self, model: str, prompt: str) -> int | None:
         """The tokens of a prompt for a model of models(); None where it cannot say."""
-        return self._tokens.count(self._spec(model), without_tags(prompt))
+        return self._tokens.count(self._models.spec(model), without_tags(prompt))
 
     # --- pictures
 
@@ -347,14 +334,14 @@ class Studio:
     def verify(self, path: Path) -> Verification:
         """Draw the recipe inside a picture file again, exactly, and say how the two compare.
 
-        Waits for its turn in the queue. Raises PictureUnreadable, and what Engine.submit and a job
-        raise; a model or an adapter that is not here is an answer.
+        Waits for its turn in the engine. Raises PictureUnreadable, and what Engine.submit and a
+        job raise; a model or an adapter that is not here is an answer.
         """
         return verify_picture(path, self._adapters.catalogue.list(), self.request, self._draw_one)
 
     def _draw_one(self, request: GenerateRequest) -> GeneratedImage:
         """The one picture of a request, kept nowhere."""
-        job = self._engine.submit(self._for_engine(request)[0])
+        job = self._engine.submit(self._prepare(request).asked)
         return job.result().images[0]
 
     def recent(self, limit: int = 100) -> list[Path]:
@@ -363,98 +350,54 @@ class Studio:
 
     # --- models
 
+    @property
+    def model_problem(self) -> str:
+        """Why the configured model cannot be had, as a sentence; "" where it can."""
+        return self._models.problem
+
     def models(self) -> list[ModelCard]:
         """The models that can be asked for: the table, and the configured one if it is another."""
-        return [self._card(name, spec) for name, spec in self._specs.items()]
+        return self._models.cards()
 
     def model(self, name: str) -> ModelCard:
         """The card of one model. Raises ModelUnavailable for a name that is not offered."""
-        return self._card(name, self._spec(name))
+        return self._models.card(name)
 
     def default_model(self) -> str:
         """The configured model's name; the bundled one where `model_problem` says why not."""
-        return self._default
+        return self._models.default
 
     def download_size(self, name: str) -> int:
         """Bytes that download() would fetch now; asks the Hub, fetches nothing.
 
         Raises ModelUnavailable with the reason: no network, no such model, no access.
         """
-        return self._model_files.download_size(replace(self._spec(name), name=name))
+        return self._models.download_size(name)
 
     def download(self, name: str, on_progress: OnProgress) -> Path:
         """Fetch a model; only ever called when somebody has agreed. Its folder.
 
         Raises ModelUnavailable with the reason: no network, no access, disk full, wrong content.
         """
-        spec = self._spec(name)
-        folder = self._model_files.download(replace(spec, name=name), on_progress)
-        if name not in bundled_models():
-            self._offer(spec.name)  # only the files themselves tell what a foreign model is
-        return folder
-
-    def _offer(self, model: str) -> None:
-        """Offer the configured model beside the table, as the default.
-
-        One that is given as a path is known by the last part of it: paths stay on this machine.
-        """
-        if not model or model in self._specs:
-            self._default = model or self._default
-            return
-        try:
-            spec = find_model(model)
-        except ModelUnavailable as error:
-            self.model_problem = str(error)
-            return
-        name = public_model_name(spec.name)
-        if name in bundled_models():
-            name = f"{name} (local)"
-        spec = replace(spec, title=public_model_name(spec.title))
-        self._specs = {name: spec, **bundled_models()}
-        self._default = name
-
-    def _spec(self, name: str) -> ModelSpec:
-        spec = self._specs.get(name)
-        if spec is None:
-            raise ModelUnavailable(
-                f"The model '{name}' is not offered here. There are: {', '.join(self._specs)}. "
-                "Another one is added with --model or SDGEN_MODEL when the app starts."
-            )
-        return spec
-
-    def _card(self, name: str, spec: ModelSpec) -> ModelCard:
-        return ModelCard(
-            name=name,
-            title=spec.title,
-            local=self._model_files.is_local(spec),
-            download_bytes=spec.download_bytes,
-            licence=spec.licence,
-            width=spec.width,
-            height=spec.height,
-            steps=spec.steps,
-            guidance_scale=spec.guidance_scale,
-            sampler=spec.sampler,
-            ignores=spec.ignores,
-            words=spec.words,
-        )
+        return self._models.download(name, on_progress)
 
     # --- adapters
 
     def adapters(self, model: str) -> list[AdapterCard]:
         """The LoRA adapters, judged for a model of models(). Raises ModelUnavailable."""
-        return self._adapters.cards(self._spec(model))
+        return self._adapters.cards(self._models.spec(model))
 
     def inspect_adapter(self, name: str, model: str = "") -> AdapterCard:
         """One adapter of adapters(), judged for a model.
 
         Raises InvalidRequest for an unknown name, AdapterUnavailable, and ModelUnavailable.
         """
-        spec = self._spec(model or self._default)
+        spec = self._models.spec(model or self._models.default)
         return self._adapters.card(self._adapters.find(name, spec), spec)
 
     def inspect_adapter_file(self, path: Path, model: str = "") -> AdapterCard:
         """A file that is not taken in, judged for a model. Raises AdapterRefused."""
-        return self._adapters.examine(path, self._spec(model or self._default))
+        return self._adapters.examine(path, self._models.spec(model or self._models.default))
 
     def add_adapter_file(self, path: Path, original_name: str) -> AdapterReport:
         """Take a user's file in: a copy goes to the data folder. Raises AdapterRefused and
@@ -492,23 +435,42 @@ class Studio:
 
     def status(self) -> EngineStatus:
         """What the engine is doing now; models under the names they have here."""
-        names = {spec.name: name for name, spec in self._specs.items()}
+        names = self._models.names
         status = self._engine.status()
         return replace(status, loaded=tuple(names.get(model, model) for model in status.loaded))
+
+    @property
+    def queue_counts(self) -> tuple[int, int]:
+        """(waiting, running) jobs of the queue."""
+        return self._queue.counts if self._queue else (0, 0)
+
+    @property
+    def last_run_ok(self) -> bool | None:
+        """Whether the job that ended last came to its pictures; None before the first."""
+        return self._queue.last_run_ok if self._queue else None
+
+    def alive(self) -> bool:
+        """True while the queue's thread works."""
+        return self._queue is not None and self._queue.alive
 
     def close(self, grace: float = 5.0) -> None:
         """Take nothing new, stop what runs, keep what was finished. Idempotent.
 
-        grace: seconds for the engine to stop, and then again for pictures on their way to disk.
+        Jobs of the queue wait for the next start. grace: seconds, in all.
         """
-        with self._lock:
+        deadline = time.monotonic() + grace
+        with self._queue_lock:
             self._closed = True
-            threads = [thread for _, thread in self._running.values()]
+            queue = self._queue
+        if queue is not None:
+            queue.drain()
         self._enhancer.close()
         self._engine.close(grace)
-        deadline = time.monotonic() + grace
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        rest = max(0.5, deadline - time.monotonic())  # the disk gets its moment in any case
+        if queue is not None:
+            queue.close(rest)
+        self._direct.close(rest)
+        self._store.close()
 
 
 def enhancement_of(draft: Draft, prompt: str) -> Enhancement | None:

@@ -9,6 +9,7 @@ its own request's; the ladder is smaller batch, then alone, then tiled or float3
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,11 +55,19 @@ class LocalEngine:
     """The Engine in this process. The thread starts with the first request or `preload`."""
 
     def __init__(
-        self, settings: Settings, load: Loader | None = None, budgets: RowBudgets | None = None
+        self,
+        settings: Settings,
+        load: Loader | None = None,
+        budgets: RowBudgets | None = None,
+        on_step: Callable[[float, int], None] = lambda seconds, rows: None,
     ) -> None:
-        """load: makes a pipeline from a spec (default: sdgen.pipelines.loading, with settings)."""
+        """load: makes a pipeline from a spec (default: sdgen.pipelines.loading, with settings).
+
+        on_step: is told of each forward pass its seconds and rows, for the operator's figures.
+        """
         self._settings = settings
         self._load = load
+        self._on_step = on_step
         self._budgets = budgets or RowBudgets(settings.data_dir / "row_budgets.json")
         self._changed = threading.Condition()
         self._waiting: deque[Run] = deque()  # guarded by _changed
@@ -71,6 +80,7 @@ class LocalEngine:
         self._shelf = Shelf(self._load_pipeline, settings.models_in_memory)
         self._whole: Run | None = None
         self._row_limits: dict[BatchKey, int] = {}  # rows that fitted, where more did not
+        self._worth = 0  # rows worth filling for what runs now; 0: not measured
         self._tick = 0
         self._device = ("", "")
         self._notes: tuple[str, ...] = ()
@@ -106,9 +116,17 @@ class LocalEngine:
         """A snapshot, at once."""
         with self._changed:
             waiting = len(self._waiting)
+            rows = sum(run.rows for run in (*self._runs, *self._waiting))
         device, dtype = self._device
         return EngineStatus(
-            len(self._runs), waiting, device, dtype, self._shelf.names(), self._notes
+            running=len(self._runs),
+            waiting=waiting,
+            device=device,
+            dtype=dtype,
+            loaded=self._shelf.names(),
+            notes=self._notes,
+            rows=rows,
+            room=max(0, self._worth - rows),
         )
 
     def close(self, grace: float = 5.0) -> None:
@@ -232,6 +250,7 @@ class LocalEngine:
         states = [state for run in self._runs for state in run.states]
         batch = next_batch(states, self._max_rows) if len(states) > 1 else states
         if batch:
+            self._worth = self._known_rows(batch[0].key)
             self._tick += 1
             for state in batch:
                 state.tick = self._tick
@@ -240,6 +259,7 @@ class LocalEngine:
     def _step_batch(self, batch: "list[DenoiseState]", owners: dict[int, Run]) -> None:
         run = owners[id(batch[0])]
         pipeline = self._step_pipeline(run)
+        begun = time.perf_counter()
         outcome = self._attempt(partial(pipeline.predict_noise, batch))
         if isinstance(outcome, Fault):
             if len(batch) == 1:
@@ -256,6 +276,7 @@ class LocalEngine:
                     if owners[id(state)].job.end is None:
                         self._step_batch([state], owners)
             return
+        self._on_step(time.perf_counter() - begun, sum(state.rows for state in batch))
         if len({id(owners[id(state)]) for state in batch}) > 1:
             for state in batch:
                 state.shared = True
@@ -372,6 +393,16 @@ class LocalEngine:
         rows = self._settings.max_rows or self._measured_rows(key)
         return min(rows, self._row_limits.get(key, rows))
 
+    def _known_rows(self, key: BatchKey) -> int:
+        """As _max_rows, but 0 where it would have to be measured first."""
+        if key.alone:
+            return 0
+        if self._settings.max_rows:
+            return self._max_rows(key)
+        run = next(run for run in self._runs if run.spec.name == key.model)
+        name = _budget_name(self._step_pipeline(run), key.width, key.height)
+        return self._max_rows(key) if self._budgets.knows(name) else 0
+
     def _measured_rows(self, key: BatchKey) -> int:
         run = next(run for run in self._runs if run.spec.name == key.model)
         pipeline = self._step_pipeline(run)
@@ -392,16 +423,7 @@ class LocalEngine:
                 torch.cuda.synchronize()
             return not isinstance(outcome, Fault)
 
-        name = " ".join(
-            (
-                pipeline.model_hash[:16] or pipeline.spec.name,
-                f"{width}x{height}",
-                pipeline.label,
-                str(pipeline.dtype),
-                f"{torch.get_num_threads()} threads",
-                f"torch {torch.__version__}",
-            )
-        )
+        name = _budget_name(pipeline, width, height)
         return self._budgets.rows(name, one_pass)
 
     def _warm_up(self, spec: ModelSpec) -> None:
@@ -428,6 +450,22 @@ class LocalEngine:
         from sdgen.pipelines.loading import load_pipeline
 
         return load_pipeline(spec, self._settings, self._settings.data_dir / "cache")
+
+
+def _budget_name(pipeline: "StepPipeline", width: int, height: int) -> str:
+    """What a measured row budget depends on."""
+    import torch
+
+    return " ".join(
+        (
+            pipeline.model_hash[:16] or pipeline.spec.name,
+            f"{width}x{height}",
+            pipeline.label,
+            str(pipeline.dtype),
+            f"{torch.get_num_threads()} threads",
+            f"torch {torch.__version__}",
+        )
+    )
 
 
 def _is_whole(pipeline: "StepPipeline | WholePipeline") -> "TypeIs[WholePipeline]":

@@ -72,6 +72,10 @@ class RowBudgets:
             log.info("row budget of %s: %s", name, best_row_count(measured))
         return best_row_count({int(count): value for count, value in seconds.items()})
 
+    def knows(self, name: str) -> bool:
+        """True where the budget of `name` need not be measured."""
+        return name in self._known
+
     def _save(self) -> None:
         if self._path is None:
             return

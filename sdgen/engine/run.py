@@ -48,6 +48,13 @@ class Run:
         """Denoising steps of all pictures together."""
         return self.request.steps * self.request.num_images
 
+    @property
+    def rows(self) -> int:
+        """Rows of a forward pass that its pictures fill, or will; any thread may ask."""
+        if self._first_step is None:
+            return self.request.num_images * (2 if self.request.guidance_scale > 1.0 else 1)
+        return sum(state.rows for state in tuple(self.states))
+
     def start(self, states: "list[DenoiseState]") -> None:
         """Its pictures join the running batch."""
         self.states = states

@@ -94,6 +94,7 @@ class Recipe(BaseModel):
     threads: int = 0  # of a CPU; 0: another device, or not known
     noise: str = ""  # where the first noise came from
     pixels_sha256: str = ""  # hex, of the picture's RGB pixels and size
+    grid: str = ""  # of a sheet: its axes, sdgen.grid.Grid as JSON
 
     @field_validator("versions", mode="before")
     @classmethod
@@ -133,6 +134,7 @@ def recipe_for(
     created: datetime | None = None,
     enhancement: Enhancement | None = None,
     adapters: tuple[RecipeAdapter, ...] | None = None,
+    grid: str = "",
 ) -> Recipe:
     """The recipe of one finished picture. created: when, by default now.
 
@@ -177,6 +179,7 @@ def recipe_for(
         threads=info.threads,
         noise=NOISE,
         pixels_sha256=pixels_hash(image.image),
+        grid=grid,
     )
 
 

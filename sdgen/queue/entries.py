@@ -1,0 +1,89 @@
+"""A job in the queue's memory, and its way to a row of the history and back."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from pydantic import ValidationError
+
+from sdgen.grid import Grid
+from sdgen.history import JobRow
+from sdgen.job import Job, Progress, Queued
+from sdgen.metadata import Enhancement
+from sdgen.queue.order import Waiting
+from sdgen.queue.run import Run
+from sdgen.queue.views import Order, QueuedJob
+from sdgen.request import GenerateRequest
+
+
+@dataclass
+class Entry:
+    """A job that has not ended. run: None while it waits."""
+
+    row: JobRow
+    order: Order
+    job: Job
+    turns: str  # whose turn it takes
+    run: Run | None = None
+    told_ahead: int = -1  # what its watchers were told last
+
+    def waiting(self) -> Waiting:
+        """What its place in the queue depends on."""
+        return Waiting(self.row.id, self.turns, self.row.place, self.row.created, self.row.group)
+
+    def view(self, ahead: int, others_ahead: int) -> QueuedJob:
+        """As its owner sees it."""
+        request = self.order.request
+        progress = self.job.newest(Progress)
+        return QueuedJob(
+            id=self.row.id,
+            state="running" if self.run else "waiting",
+            prompt=request.prompt,
+            label=self.row.label,
+            group=self.row.group,
+            num_images=request.num_images,
+            created=self.row.created,
+            ahead=ahead,
+            others_ahead=others_ahead,
+            step=progress.step if progress else 0,
+            steps=progress.steps if progress else request.steps * request.num_images,
+            seconds_left=progress.seconds_left if progress else None,
+        )
+
+    def tell(self, ahead: int) -> None:
+        """Tell its watchers how many will start before it, where that is news."""
+        if ahead != self.told_ahead:
+            self.told_ahead = ahead
+            self.job.publish(Queued(ahead))
+
+
+def work_of(order: Order) -> float:
+    """What an order costs, in megapixel-steps."""
+    request = order.request
+    pixels = request.width * request.height * request.steps * request.num_images
+    cells = 1
+    if order.grid is not None:
+        cells = len(order.grid.x.values) * (len(order.grid.y.values) if order.grid.y else 1)
+    return pixels * cells / 1e6
+
+
+def written(order: Order) -> dict[str, str]:
+    """The texts of an order's row."""
+    return {
+        "request": order.request.model_dump_json(),
+        "enhancement": json.dumps(asdict(order.enhancement)) if order.enhancement else "",
+        "grid": order.grid.model_dump_json() if order.grid else "",
+        "label": order.label,
+    }
+
+
+def order_of(row: JobRow) -> Order | None:
+    """The order that a row was written for; None where this version cannot read it."""
+    try:
+        return Order(
+            GenerateRequest.model_validate_json(row.request),
+            Enhancement(**json.loads(row.enhancement)) if row.enhancement else None,
+            row.label,
+            Grid.model_validate_json(row.grid) if row.grid else None,
+        )
+    except (ValidationError, ValueError, TypeError):
+        return None

@@ -1,0 +1,500 @@
+"""The queue: every job is a row of the history before anything runs, and has exactly one end.
+
+submit -> row "waiting" -> its turn -> row "running" -> pictures, each with its row -> the end
+
+After a restart, however the app went, waiting jobs wait again in their order and running ones
+start again; pictures that they have already are kept and not drawn twice.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from sdgen.config import Settings
+from sdgen.errors import GenerationFailed, QueueFull, SdgenError, ShuttingDown, StorageFailed
+from sdgen.history import History, JobRow, JobState, Leave
+from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopped
+from sdgen.owners import ANYONE, Visitor
+from sdgen.queue.entries import Entry, order_of, work_of, written
+from sdgen.queue.grid_run import GridRun
+from sdgen.queue.limits import HOUR, Limits, disk_state
+from sdgen.queue.order import Waiting, in_turn, next_to_start
+from sdgen.queue.run import End, PicturesRun, Tools, state_of
+from sdgen.queue.views import JobTold, Order, QueueView
+
+log = logging.getLogger("sdgen.jobs")
+
+TICK = 1.0  # seconds; how often the thread looks for watchers that left and ends to write again
+REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
+REMEMBERED_JOBS = 8  # of one person
+RESTARTED = "The app was restarted before it was done, and its caller was gone."
+LEFT = "Nobody was watching any more."
+GOES_ON = "The app is being restarted; this goes on afterwards."
+UNREADABLE = "It was asked for with another version of sdgen, whose request cannot be read here."
+
+
+class JobQueue:
+    """Jobs in, in turn to the engine, and to their ends. Thread-safe.
+
+    Its thread starts with `open`. Everything in memory is guarded by one lock; the history is
+    written under it, so that order in memory and on disk are one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        history: History,
+        tools: Tools,
+        status: Callable[[], EngineStatus],
+        *,
+        public: bool,
+        ended: Callable[[JobState, SdgenError | None], None] = lambda state, error: None,
+    ) -> None:
+        """public: strangers come. ended: is told each job's end, for the operator's figures."""
+        self._settings, self._history, self._tools = settings, history, tools
+        self._status, self._ended = status, ended
+        self._limits = Limits.of(settings, public=public)
+        stops = settings.when_left == "stop" or (settings.when_left == "auto" and public)
+        self._leave: Leave = "watched" if stops else "keep"
+        self._changed = threading.Condition()
+        self._entries: dict[str, Entry] = {}
+        self._paused: frozenset[str] = frozenset()
+        self._shown: dict[str, deque[tuple[float, Job]]] = {}  # owner -> jobs that ended lately
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
+        self._left: dict[str, float] = {}  # owner -> since when nobody watches
+        self._unwritten: dict[str, tuple[JobState, str, bool]] = {}  # ends that the disk refused
+        self._followers: set[threading.Thread] = set()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self.last_run_ok: bool | None = None  # None: nothing has run yet
+
+    # --- opening and closing
+
+    def open(self) -> None:
+        """Take up what an earlier run of the app left, and begin. Raises StorageFailed."""
+        with self._changed:
+            if self._thread is not None:
+                return
+            self._paused = self._history.paused()
+            for row in self._history.unfinished():
+                self._take_up(row)
+            self._thread = threading.Thread(target=self._work, name="sdgen-queue", daemon=True)
+            self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """True while its thread works."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def drain(self) -> None:
+        """Take nothing new and start nothing more; what the engine stops now waits again."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def close(self, grace: float) -> None:
+        """drain(), and wait up to `grace` seconds for what is being written."""
+        self.drain()
+        deadline = time.monotonic() + grace
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        for thread in list(self._followers):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    # --- asking
+
+    def submit(
+        self,
+        orders: Sequence[Order],
+        visitor: Visitor,
+        leave: Leave | None = None,
+        *,
+        side_by_side: bool = False,
+    ) -> list[Job]:
+        """Take in orders, all or none; once this returns they are on disk.
+
+        leave: what happens when nobody watches; None: as the settings say. side_by_side: they
+        are shown together. Raises QueueFull, TooMuch, StorageFailed, ShuttingDown, and what
+        preparing their requests raises.
+        """
+        for order in orders:
+            self._tools.prepare(order.request)
+        disk_state(self._settings).check()
+        now = time.time()
+        group = uuid.uuid4().hex if side_by_side else ""
+        with self._changed:
+            if self._closing:
+                raise ShuttingDown
+            self._check_limits(orders, visitor, now)
+            place = max(
+                (e.row.place for e in self._entries.values() if e.turns == visitor.turns),
+                default=0.0,
+            )
+            rows = [
+                JobRow(
+                    id=uuid.uuid4().hex,
+                    owner=visitor.owner,
+                    payer=visitor.payer,
+                    state="waiting",
+                    place=place + number,
+                    leave=leave or self._leave,
+                    created=now,
+                    group=group,
+                    work=work_of(order),
+                    **written(order),
+                )
+                for number, order in enumerate(orders, start=1)
+            ]
+            self._history.add_jobs(rows)
+            jobs = [
+                self._enter(row, order, visitor.turns).job
+                for row, order in zip(rows, orders, strict=True)
+            ]
+            if visitor.owner not in self._watchers:
+                self._left[visitor.owner] = time.monotonic()
+            self._tell_places()
+            self._changed.notify_all()
+        for job in jobs:
+            log.info("job %s accepted", job.id, extra={"job": job.id, "state": "waiting"})
+        self._wake_all()
+        return jobs
+
+    def _check_limits(self, orders: Sequence[Order], visitor: Visitor, now: float) -> None:
+        if len(self._entries) + len(orders) > self._settings.max_queue:
+            raise QueueFull(len(self._entries))
+        mine = sum(entry.row.payer == visitor.payer for entry in self._entries.values())
+        done = 0.0
+        if self._limits.work:
+            done = self._history.work_since(visitor.payer, now - HOUR)
+        self._limits.check(len(orders), mine, sum(map(work_of, orders)), done)
+
+    def cancel(self, job_id: str) -> bool:
+        """Stop a job within one step; False where it has its end already."""
+        with self._changed:
+            entry = self._entries.get(job_id)
+        if entry is None:
+            return False
+        entry.job.cancel()
+        return True
+
+    def cancel_waiting(self, owner: str) -> int:
+        """Cancel all jobs of an owner that have not started; how many."""
+        with self._changed:
+            ids = [e.row.id for e in self._entries.values() if e.row.owner == owner and not e.run]
+        return sum(map(self.cancel, ids))
+
+    def move(self, job_id: str, owner: str, by: int) -> bool:
+        """Let a waiting job change places with the owner's next one: -1 earlier, +1 later."""
+        with self._changed:
+            mine = sorted(
+                (e for e in self._entries.values() if e.row.owner == owner and not e.run),
+                key=lambda e: (e.row.place, e.row.created),
+            )
+            at = next((at for at, e in enumerate(mine) if e.row.id == job_id), None)
+            if at is None or not 0 <= at + by < len(mine):
+                return False
+            mine.insert(at + by, mine.pop(at))
+            places = sorted(e.row.place for e in mine)
+            moved = {e.row.id: place for e, place in zip(mine, places, strict=True)}
+            self._history.place_jobs(moved)
+            for entry in mine:
+                entry.row = replace(entry.row, place=moved[entry.row.id])
+            self._tell_places()
+            self._changed.notify_all()
+        self._wake_all()
+        return True
+
+    def pause(self, owner: str, paused: bool) -> None:
+        """Start none of an owner's waiting jobs until this is called with False."""
+        with self._changed:
+            self._history.set_paused(owner, paused)
+            self._paused = self._paused | {owner} if paused else self._paused - {owner}
+            self._tell_places()
+            self._changed.notify_all()
+        self._wake_all()
+
+    # --- watching
+
+    def view(self, owner: str) -> QueueView:
+        """What of an owner's has not ended."""
+        with self._changed:
+            running = [e for e in self._entries.values() if e.run]
+            order = [self._entries[job.id] for job in self._in_turn()]
+            mine = [e.view(0, 0) for e in running if e.row.owner == owner]
+            others = sum(e.row.owner != owner for e in running)
+            for ahead, entry in enumerate(order):
+                if entry.row.owner == owner:
+                    mine.append(entry.view(ahead, others))
+                else:
+                    others += 1
+            return QueueView(tuple(mine), owner in self._paused, others)
+
+    def shown(self, owner: str) -> tuple[Job, ...]:
+        """Running jobs of an owner and those that ended lately, oldest first."""
+        with self._changed:
+            self._forget_shown()
+            ended = [job for _, job in self._shown.get(owner, ())]
+            running = [e.job for e in self._entries.values() if e.row.owner == owner and e.run]
+        return (*ended, *running)
+
+    @contextmanager
+    def watching(self, owner: str, wake: Callable[[], None]) -> Iterator[None]:
+        """Be a watcher; `wake` is called, from any thread, when the owner's queue changed."""
+        with self._changed:
+            self._watchers.setdefault(owner, []).append(wake)
+            self._left.pop(owner, None)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._watchers[owner].remove(wake)
+                if not self._watchers[owner]:
+                    del self._watchers[owner]
+                    self._left[owner] = time.monotonic()
+
+    def told(self, job_id: str, visitor: Visitor) -> JobTold | None:
+        """A job of the visitor's, or one of nobody's whose id he knows; None for all others."""
+        row = self._history.job(job_id)
+        if row is None or row.owner not in (visitor.owner, ANYONE):
+            return None
+        queued = next((job for job in self.view(row.owner).jobs if job.id == job_id), None)
+        return JobTold(row, queued, tuple(self._history.pictures_of_job(job_id)))
+
+    def job(self, job_id: str) -> Job | None:
+        """The job of that id while it has not ended."""
+        with self._changed:
+            entry = self._entries.get(job_id)
+        return entry.job if entry else None
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """(waiting, running) jobs."""
+        with self._changed:
+            running = sum(entry.run is not None for entry in self._entries.values())
+            return len(self._entries) - running, running
+
+    # --- inside; with the lock held
+
+    def _take_up(self, row: JobRow) -> None:
+        order = order_of(row)
+        if row.leave == "call":
+            self._history.end_job(row.id, "stopped", time.time(), RESTARTED)
+        elif order is None:
+            self._history.end_job(row.id, "refused", time.time(), UNREADABLE)
+        else:
+            if row.state == "running":
+                self._history.wait_again(row.id)
+            visitor = Visitor(row.owner, row.payer)
+            self._enter(replace(row, state="waiting"), order, visitor.turns)
+            self._left[row.owner] = time.monotonic()
+            log.info("job %s taken up again", row.id, extra={"job": row.id, "state": "waiting"})
+
+    def _enter(self, row: JobRow, order: Order, turns: str) -> Entry:
+        job = Job(
+            order.request,
+            on_cancel=lambda: self._cancelled(row.id),
+            job_id=row.id,
+            group=row.group,
+            label=row.label,
+            grid=order.grid,
+        )
+        job.created = row.created
+        entry = self._entries[row.id] = Entry(row, order, job, turns)
+        job.listen(lambda: self._wake(row.owner))
+        return entry
+
+    def _in_turn(self) -> list[Waiting]:
+        waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]
+        return in_turn(waiting, self._running(), self._paused)
+
+    def _running(self) -> dict[str, int]:
+        running: dict[str, int] = {}
+        for entry in self._entries.values():
+            if entry.run:
+                running[entry.turns] = running.get(entry.turns, 0) + 1
+        return running
+
+    def _tell_places(self) -> None:
+        for ahead, job in enumerate(self._in_turn()):
+            self._entries[job.id].tell(ahead)
+
+    def _forget_shown(self) -> None:
+        before = time.monotonic() - REMEMBERED
+        for owner, jobs in list(self._shown.items()):
+            while jobs and jobs[0][0] < before:
+                jobs.popleft()
+            if not jobs:
+                del self._shown[owner]
+
+    # --- inside; without the lock
+
+    def _wake(self, owner: str) -> None:
+        with self._changed:
+            watchers = tuple(self._watchers.get(owner, ()))
+        for wake in watchers:
+            wake()
+
+    def _wake_all(self) -> None:
+        with self._changed:
+            watchers = [wake for wakes in self._watchers.values() for wake in wakes]
+        for wake in watchers:
+            wake()
+
+    def _cancelled(self, job_id: str) -> None:
+        """Somebody asked to stop it: if it waits, it ends here."""
+        with self._changed:
+            entry = self._entries.get(job_id)
+            run = entry.run if entry else None
+            if entry is not None and run is None:
+                self._end(entry, End("stopped"))
+        if run is not None:
+            run.cancel()
+
+    # --- the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if self._closing:
+                    return
+                entry = self._next()
+                if entry is None:
+                    self._changed.wait(TICK)
+                    entry = None if self._closing else self._next()
+            if entry is not None:
+                self._start(entry)
+            self._stop_unwatched()
+            self._write_ends()
+
+    def _next(self) -> Entry | None:
+        waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]
+        if not waiting:
+            return None
+        found = next_to_start(
+            waiting,
+            self._running(),
+            {entry.row.group for entry in self._entries.values() if entry.run},
+            self._paused,
+            max_running=self._settings.max_running,
+            room=self._status().room,
+        )
+        return self._entries[found.id] if found else None
+
+    def _start(self, entry: Entry) -> None:
+        """Hand a job to the engine, and have a thread of its own follow it."""
+        order, row = entry.order, entry.row
+        try:
+            if order.grid is None:
+                run: PicturesRun = PicturesRun(order, entry.job, row, self._tools)
+            else:
+                run = GridRun(order, entry.job, row, self._tools, order.grid)
+            with self._changed:
+                if self._closing or row.id not in self._entries:
+                    return
+                self._history.start_job(row.id, time.time())
+                entry.run = run
+                entry.row = replace(row, state="running", attempts=row.attempts + 1)
+            run.begin()
+        except QueueFull:  # the engine has work that did not come from here; a tick later, again
+            with self._changed:
+                entry.run, entry.row = None, row
+                self._history.wait_again(row.id)
+                self._changed.wait(TICK / 10)
+            return
+        except SdgenError as error:
+            with self._changed:
+                self._end(entry, End(state_of(error), error))
+            return
+        log.info("job %s started", row.id, extra={"job": row.id, "state": "running"})
+        with self._changed:
+            self._tell_places()
+            thread = threading.Thread(
+                target=self._follow, args=(entry, run), name=f"job-{row.id[:8]}", daemon=True
+            )
+            self._followers.add(thread)
+        thread.start()
+        self._wake_all()
+
+    def _follow(self, entry: Entry, run: PicturesRun) -> None:
+        end = End("failed", GenerationFailed(f"Something went wrong inside (job {entry.row.id})."))
+        try:
+            end = run.follow()
+        finally:  # whatever happens, a job has its end
+            with self._changed:
+                if self._closing and end.state == "stopped" and not entry.job.cancelled:
+                    self._wait_for_restart(entry)
+                else:
+                    self._end(entry, end)
+                self._followers.discard(threading.current_thread())
+            self._wake_all()
+
+    def _wait_for_restart(self, entry: Entry) -> None:
+        """The app is being stopped: the row waits, and who watches is told."""
+        try:
+            self._history.wait_again(entry.row.id)
+        except StorageFailed:
+            log.warning("job %s stays marked as running", entry.row.id)  # taken up all the same
+        self._entries.pop(entry.row.id, None)
+        entry.job.publish(Failed(GenerationFailed(GOES_ON)))
+
+    def _end(self, entry: Entry, end: End) -> None:
+        """The one end of a job: on disk, then told. With the lock held."""
+        if self._entries.pop(entry.row.id, None) is None:
+            return
+        if entry.run and end.state in ("done", "failed"):
+            self.last_run_ok = end.state == "done"
+        self._unwritten[entry.row.id] = (
+            end.state, str(end.error or ""), entry.order.request.leave_out_prompt
+        )  # fmt: skip
+        self._write_ends()
+        jobs = self._shown.setdefault(entry.row.owner, deque(maxlen=REMEMBERED_JOBS))
+        jobs.append((time.monotonic(), entry.job))
+        self._forget_shown()
+        nothing = GenerateResult((), end.seconds)
+        if end.error is not None:
+            entry.job.publish(Failed(end.error))
+        elif end.state == "stopped":
+            entry.job.publish(Stopped(nothing))
+        else:
+            entry.job.publish(Finished(nothing))
+        self._tell_places()
+        self._changed.notify_all()
+        self._ended(end.state, end.error)
+        log.info(
+            "job %s %s", entry.row.id, end.state,
+            extra={"job": entry.row.id, "state": end.state, "seconds": round(end.seconds, 3),
+                   "error": type(end.error).__name__ if end.error else ""},
+        )  # fmt: skip
+
+    def _write_ends(self) -> None:
+        """Write the ends that are not on disk yet; a full disk is tried again at the next tick."""
+        with self._changed:
+            for job_id, (state, error, forget) in list(self._unwritten.items()):
+                try:
+                    self._history.end_job(job_id, state, time.time(), error, forget_words=forget)
+                except StorageFailed as failure:
+                    log.warning("the end of job %s is not written yet: %s", job_id, failure)
+                    return
+                del self._unwritten[job_id]
+
+    def _stop_unwatched(self) -> None:
+        """Stop jobs that nobody watches any more, where they are not to go on alone."""
+        before = time.monotonic() - self._settings.left_seconds
+        with self._changed:
+            left = {owner for owner, since in self._left.items() if since <= before}
+            jobs = [
+                entry.job
+                for entry in self._entries.values()
+                if entry.row.leave == "watched" and entry.row.owner in left
+            ]
+            for owner in left:
+                if not any(entry.row.owner == owner for entry in self._entries.values()):
+                    del self._left[owner]
+        for job in jobs:
+            log.info("job %s: nobody watches it any more", job.id, extra={"job": job.id})
+            job.cancel()

@@ -1,0 +1,68 @@
+"""One app for one data folder: two would take each other's jobs for those of an app that died."""
+
+import contextlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from sdgen.errors import StorageFailed
+
+_TAKEN = (
+    "Another sdgen app is using this data folder. Stop it, or give this one a folder of its own "
+    "with --data-dir."
+)
+
+
+class AppLock:
+    """Holds `data_dir/app.lock`, as a context manager or until release(). It ends with the
+    process, however that ends."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Raises StorageFailed: another app has it, or the folder may not be written to."""
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] | None = (data_dir / "app.lock").open("ab")
+        except OSError as error:
+            raise StorageFailed(
+                f"The data folder cannot be used: {error.strerror or 'it does not answer'}."
+            ) from error
+        try:
+            _lock(self._file)
+        except OSError as error:
+            self.release()
+            raise StorageFailed(_TAKEN) from error
+
+    def release(self) -> None:
+        """Let another app have the folder. Idempotent."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+if os.name == "nt":
+
+    def _lock(file: IO[bytes]) -> None:
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+
+else:
+
+    def _lock(file: IO[bytes]) -> None:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
