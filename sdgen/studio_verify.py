@@ -26,6 +26,10 @@ def verify_picture(
     PictureUnreadable, and what stops `draw` besides missing models and adapters.
     """
     saved, recipe = read_picture(path)
+    if recipe.prompt_left_out:
+        return _impossible("its prompt was left out of the file.")
+    if recipe.grid:
+        return _impossible("it is a sheet, which is drawn as a grid and not as one picture.")
     silent = [name for name in _NEEDED if getattr(recipe, name) in (None, "")]
     if silent:
         named = silent[0].replace("_", " ")

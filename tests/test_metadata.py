@@ -19,14 +19,17 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdgen.errors import PictureUnreadable
+from sdgen.grid import Grid, grid_from_json, parse_axis
 from sdgen.job import GeneratedImage
 from sdgen.metadata import (
+    Enhancement,
     Recipe,
     RecipeAdapter,
     encode_png,
     form_fields,
     parameters_text,
     public_model_name,
+    read_picture,
     read_recipe,
     recipe_for,
     recipe_from_parameters,
@@ -90,7 +93,7 @@ def test_any_request_survives_its_picture(
     with Image.open(path) as opened:
         assert opened.tobytes() == image.image.tobytes()
     form = form_fields(recipe, {request.model})
-    expected = request.model_dump(exclude={"num_images"}) | {"seed": image.seed}
+    expected = request.model_dump(exclude={"num_images", "leave_out_prompt"}) | {"seed": image.seed}
     assert form.fields == expected
 
 
@@ -179,6 +182,75 @@ def test_the_a1111_text_is_as_a1111_writes_it() -> None:
 def test_a_seed_of_zero_is_a_seed() -> None:
     text = parameters_text(recipe_for(ask(seed=0), drawn(ask(seed=0))))
     assert recipe_from_parameters(text).seed == 0
+
+
+@given(
+    request=requests(),
+    words=st.text(st.characters(categories=["L"]), min_size=3, max_size=12),
+    tagged=st.booleans(),
+)
+def test_a_prompt_that_is_left_out_is_nowhere_in_the_file(
+    tmp_path_factory: pytest.TempPathFactory, request: GenerateRequest, words: str, tagged: bool
+) -> None:
+    words = f"secret{words}"
+    request = request.model_copy(
+        update={"prompt": f"a {words}", "negative_prompt": words, "leave_out_prompt": True}
+    )
+    image = drawn(request)
+    enhancement = Enhancement(f"my {words}", "api", "a-model")
+    adapters = ADAPTERS if tagged else ()
+    grid = Grid(x=parse_axis("prompt", f"{words}, other{words}"), y=parse_axis("steps", "1,2"))
+    recipes = [
+        recipe_for(request, image, enhancement=enhancement, adapters=adapters, grid=axes)
+        for axes in ("", grid.model_dump_json())
+    ]
+    path = tmp_path_factory.getbasetemp() / "secret.png"
+    for recipe in recipes:
+        path.write_bytes(encode_png(image.image, recipe))
+        with Image.open(path) as opened:
+            texts = "".join(opened.text.values())  # type: ignore[attr-defined]
+        assert "secret" not in texts
+        assert json.dumps(words)[1:-1] not in texts
+        assert "trainedAlgorithmicMedia" in texts
+        assert read_recipe(path) == recipe
+        assert (recipe.seed, recipe.steps, recipe.model) == (
+            request.seed,
+            request.steps,
+            request.model,
+        )
+        for back in (recipe, recipe_from_parameters("\n" + parameters_text(recipe))):
+            assert back.prompt_left_out
+            assert len(back.adapters) == len(adapters)
+            form = form_fields(back, {request.model}, [])
+            assert not {"prompt", "negative_prompt"} & form.fields.keys()
+            assert form.notes[0] == "The prompt was left out of this picture."
+            assert form.fields["steps"] == request.steps
+    assert "Words 1" in recipes[1].grid
+
+
+def test_a_picture_with_a_prompt_is_not_said_to_have_none() -> None:
+    for request in (ask(), ask("<lora:x:0.5> robot")):
+        recipe = recipe_for(request, drawn(request))
+        assert not recipe.prompt_left_out
+        assert not recipe_from_parameters(parameters_text(recipe)).prompt_left_out
+    others = recipe_from_parameters("Steps: 3, Sampler: Euler, Seed: 7")
+    assert not others.prompt_left_out
+    assert form_fields(others, set()).notes[0].startswith("Left out: Prompt is empty")
+
+
+def test_a_sheets_recipe_has_the_settings_that_its_cells_share(tmp_path: Path) -> None:
+    request = ask("a red robot", width=72, height=64)
+    grid = Grid(x=parse_axis("prompt", "red, blue"), y=parse_axis("steps", "2,4"))
+    size = (900, 700)
+    image = GeneratedImage(0, request.seed, Image.new("RGB", size), FAKE_INFO, flagged="Not safe.")
+    recipe = recipe_for(request, image, grid=grid.model_dump_json())
+    path = tmp_path / "sheet.png"
+    path.write_bytes(encode_png(image.image, recipe))
+    picture, found = read_picture(path)
+    assert (picture.size, found.flagged) == (size, "Not safe.")
+    assert grid_from_json(found.grid) == grid
+    fields = form_fields(found, {request.model}).fields
+    assert (fields["width"], fields["height"], fields["prompt"]) == (72, 64, "a red robot")
 
 
 def test_the_file_says_that_a_model_made_it(tmp_path: Path) -> None:

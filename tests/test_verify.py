@@ -199,6 +199,8 @@ def test_a_recipe_that_was_edited_draws_another_picture(real: Studio, tmp_path: 
             "it came from the Hub: a/b",
         ),
         ({"model": "sd15", "width": 512, "height": 512}, "needs a download"),
+        ({"prompt": "", "prompt_left_out": True}, "here: its prompt was left out of the file."),
+        ({"grid": "{}"}, "it is a sheet, which is drawn as a grid"),
     ],
 )
 def test_what_cannot_be_drawn_here_is_told(

@@ -84,8 +84,9 @@ def recipe_from_parameters(text: str) -> Recipe:
     others = [name for name in settings if name not in _READ][:20]
     notes = (f"Not read, as it is not known here: {', '.join(others)}.",) if others else ()
     version = settings.get("Version", "")
+    ours = version.startswith("sdgen ")
     return Recipe(
-        app=version if version.startswith("sdgen ") else f"A1111 {version}".strip(),
+        app=version if ours else f"A1111 {version}".strip(),
         prompt=text,
         negative_prompt="\n".join(negative),
         seed=_whole(settings.get("Seed")),
@@ -102,6 +103,7 @@ def recipe_from_parameters(text: str) -> Recipe:
         enhancer_model=settings.get("Enhancer model", ""),
         notes=(*notes, *wrong_tags),
         adapters=adapters,
+        prompt_left_out=ours and not text,  # we draw nothing without words
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
 from sdgen.errors import InvalidRequest, PictureUnreadable
+from sdgen.grid import grid_from_json
 from sdgen.job import GeneratedImage
 from sdgen.request import GenerateRequest
 from sdgen.version import VERSION
@@ -94,7 +95,9 @@ class Recipe(BaseModel):
     threads: int = 0  # of a CPU; 0: another device, or not known
     noise: str = ""  # where the first noise came from
     pixels_sha256: str = ""  # hex, of the picture's RGB pixels and size
-    grid: str = ""  # of a sheet: its axes, sdgen.grid.Grid as JSON
+    grid: str = ""  # of a sheet: its axes, sdgen.grid.Grid as JSON; the rest is what cells share
+    flagged: str = ""  # why the model's safety checker objects; "": it does not
+    prompt_left_out: bool = False  # no words of the prompt are in the file, as was wished
 
     @field_validator("versions", mode="before")
     @classmethod
@@ -139,6 +142,8 @@ def recipe_for(
     """The recipe of one finished picture. created: when, by default now.
 
     adapters: those of the request with hash and source; by default only what the request says.
+    grid: of a sheet, its axes; the size in its recipe is that of a cell. Where the request wishes
+    it, no word of a prompt is in the recipe.
     """
     if adapters is None:
         adapters = tuple(
@@ -148,6 +153,12 @@ def recipe_for(
             for use in request.adapters
         )
     enhanced = enhancement or Enhancement("", "")
+    if request.leave_out_prompt:
+        request = request.model_copy(update={"prompt": "", "negative_prompt": ""})
+        enhanced = replace(enhanced, original_prompt="")
+        known = grid_from_json(grid)
+        grid = known.without_words().model_dump_json() if known else grid
+    width, height = (request.width, request.height) if grid else image.image.size
     info = image.info
     home = str(Path.home())
     return Recipe(
@@ -158,8 +169,8 @@ def recipe_for(
         steps=request.steps,
         guidance_scale=request.guidance_scale,
         sampler=request.sampler,
-        width=image.image.width,
-        height=image.image.height,
+        width=width,
+        height=height,
         clip_skip=request.clip_skip,
         model=public_model_name(request.model),
         model_hash=info.model_hash,
@@ -180,6 +191,8 @@ def recipe_for(
         noise=NOISE,
         pixels_sha256=pixels_hash(image.image),
         grid=grid,
+        flagged=image.flagged,
+        prompt_left_out=request.leave_out_prompt,
     )
 
 
@@ -223,13 +236,17 @@ def form_fields(
     """What of a recipe a form can take. models: names that can be chosen here. adapters: those
     that are here.
 
-    Every value is tried against GenerateRequest; one that does not fit becomes a note.
+    Every value is tried against GenerateRequest; one that does not fit becomes a note. Of a sheet
+    they are the settings that its cells share.
     """
     fields: dict[str, object] = {}
     notes: list[str] = []
+    if recipe.prompt_left_out:
+        notes.append("The prompt was left out of this picture.")
+    else:
+        _offer(fields, notes, {"prompt": recipe.prompt})
+        _offer(fields, notes, {"negative_prompt": recipe.negative_prompt})
     offered: dict[str, object] = {
-        "prompt": recipe.prompt,
-        "negative_prompt": recipe.negative_prompt,
         "seed": recipe.seed,
         "steps": recipe.steps,
         "guidance_scale": recipe.guidance_scale,
