@@ -32,10 +32,18 @@ class Place:
 class PictureKeeper:
     """Writes pictures. Thread-safe."""
 
-    def __init__(self, data_dir: Path, gallery: "Callable[[], Gallery]", *, sign: bool) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        gallery: "Callable[[], Gallery]",
+        *,
+        sign: bool,
+        saved: Callable[[], None] = lambda: None,
+    ) -> None:
         """gallery: the one of the data folder, opened when it is needed. sign: with content
-        credentials, where c2pa-python is installed."""
+        credentials, where c2pa-python is installed. saved: is called after each picture."""
         self._gallery = gallery
+        self._saved = saved
         ready = sign and credentials.available()
         self._signer = credentials.Signer(data_dir / "credentials") if ready else None
 
@@ -58,6 +66,7 @@ class PictureKeeper:
         path = save_picture(
             place.folder, self._sealed(encode_png(image.image, recipe), say), place.name
         )
+        self._saved()
         if not place.owner:
             return Saved(image.index, image.seed, path, image.flagged)
         gallery = self._gallery()

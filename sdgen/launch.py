@@ -22,14 +22,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sdgen.config import Settings, read_settings
 from sdgen.enhance import operators_service
-from sdgen.errors import ModelUnavailable, SdgenError, SettingError, ShuttingDown
+from sdgen.errors import (
+    ModelUnavailable,
+    SdgenError,
+    SettingError,
+    ShuttingDown,
+    StorageFailed,
+)
 
 if TYPE_CHECKING:
     from sdgen.studio import Studio
 
 log = logging.getLogger(__name__)
 
-GRACE = 3.0  # seconds for the engine to stop, and again for pictures on their way to disk
+GRACE = 4.0  # seconds for the running step to end and for pictures on their way to disk
+DEADLINE = 7.0  # seconds from a signal to the end, whatever hangs
 PAGE_FIRST = 1.0  # seconds that the page has to itself before torch is imported beside it
 # Further tabs of the page as (title, module with add_tab). The modules know sdgen; it knows no more
 # of them than this, and where one is not installed there is no such tab.
@@ -92,6 +99,12 @@ def parser() -> argparse.ArgumentParser:
         help="with --share or a public --host and no --auth: yes, anybody may use this machine",
     )
     made.add_argument(
+        "--one-user",
+        action="store_true",
+        default=None,
+        help="everybody who comes is the same person: one queue and one gallery",
+    )
+    made.add_argument(
         "--mcp", action="store_true", default=None, help="also serve the endpoints as MCP tools"
     )
     return made
@@ -139,20 +152,37 @@ def gradio_environment() -> Iterator[None]:
 def serve(settings: Settings, on_space: bool) -> int:
     """Serve the page until a signal comes; the exit code."""
     stop = threading.Event()
+
+    def stopping(*_: object) -> None:
+        """The first signal ends all in order, within DEADLINE; the second at once."""
+        if stop.is_set():
+            end(FAILED)
+        stop.set()
+        deadline = threading.Timer(DEADLINE, end, (0,))  # what matters is on disk by then
+        deadline.daemon = True
+        deadline.start()
+
     for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, lambda *_: end(FAILED) if stop.is_set() else stop.set())
+        signal.signal(kind, stopping)
 
     gc.disable()  # imports make many objects that stay; looking through them again takes 0.3 s
     from sdgen.engine import LocalEngine
+    from sdgen.metrics import Metrics
     from sdgen.studio import Studio
     from sdgen.ui.app import build, launch_options
 
-    engine = LocalEngine(settings)
-    studio = Studio(settings, engine)
+    metrics = Metrics()
+    engine = LocalEngine(settings, on_step=metrics.stepped)
+    studio = Studio(settings, engine, public=on_space or settings.is_public, metrics=metrics)
+    try:
+        studio.open_queue()
+    except StorageFailed as error:
+        say(str(error))
+        return FAILED
     opened: list[object] = []  # what the further tabs left to be closed
     demo = build(studio, settings, on_space, further_tabs(opened))
     try:
-        _, local_url, share_url = demo.launch(**launch_options(settings, on_space))
+        _, local_url, share_url = demo.launch(**launch_options(studio, settings, on_space))
     except (OSError, ValueError) as error:  # Gradio: port in use; this machine not reachable
         say(f"The page cannot be opened on {settings.host}, port {settings.port}: {error}")
         studio.close(0.0)
@@ -171,9 +201,12 @@ def serve(settings: Settings, on_space: bool) -> int:
     studio.prepare_enhancer()
     stop.wait()
     say("Stopping.")
-    for tab in opened:
-        tab.close(GRACE)  # type: ignore[attr-defined]  # only those that have it are kept
+    closing = [threading.Thread(target=tab.close, args=(GRACE,)) for tab in opened]  # type: ignore[attr-defined]  # only those that have it are kept
+    for thread in closing:
+        thread.start()
     studio.close(GRACE)
+    for thread in closing:
+        thread.join()
     demo.close(verbose=False)
     return 0
 

@@ -17,22 +17,13 @@ from typing import TYPE_CHECKING
 from sdgen import model_files as default_model_files
 from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
-from sdgen.enhance import (
-    OWN_WORDS,
-    Choice,
-    Context,
-    Draft,
-    Enhancer,
-    KeyRing,
-    Service,
-    operators_service,
-    users_service,
-)
-from sdgen.errors import InvalidRequest, SdgenError, ShuttingDown
-from sdgen.history import History, JobState, Leave
+from sdgen.enhance import Choice, Draft, Enhancer, Service
+from sdgen.errors import InvalidRequest, ShuttingDown
+from sdgen.history import History, Leave
 from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
 from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_recipe
+from sdgen.metrics import Metrics
 from sdgen.owners import Visitor
 from sdgen.pictures import list_pictures, remove_stumps
 from sdgen.queue import (
@@ -49,15 +40,15 @@ from sdgen.request import GenerateRequest
 from sdgen.studio_adapters import (
     AdapterCard,
     AdapterDesk,
-    tag_of,
     with_tags,
     without_tags,
 )
 from sdgen.studio_direct import DirectJobs
+from sdgen.studio_enhance import EnhanceDesk, enhancement_of
 from sdgen.studio_models import ModelCard, ModelDesk, ModelFiles, OnProgress
 from sdgen.studio_store import Store
 from sdgen.studio_verify import verify_picture
-from sdgen.tokens import BUDGET, SENTENCE_BUDGET, Tokens, reads_sentences, rough_count
+from sdgen.tokens import Tokens
 from sdgen.verify import Verification
 
 if TYPE_CHECKING:
@@ -77,28 +68,27 @@ class Studio:
         enhancer: Enhancer | None = None,
         *,
         public: bool | None = None,
-        ended: Callable[[JobState, SdgenError | None], None] = lambda state, error: None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """public: strangers come; None: as the settings say. ended: is told each job's end."""
+        """public: strangers come; None: as the settings say. metrics: where figures are kept."""
         self._settings = settings
         self._engine = engine
+        self.metrics = metrics or Metrics()
+        self.metrics.watch(lambda: self.queue_counts, lambda: self.disk().free_bytes)
         self._models = ModelDesk(model_files or default_model_files, settings.model)
-        self._enhancer = enhancer or Enhancer(
-            operators_service(
-                settings.enhance_url, settings.enhance_model, settings.openai_api_key
-            ),
-            per_day=settings.enhance_per_day,
-        )
-        self._keys = KeyRing()
         self._tokens = Tokens()
         self._adapters = AdapterDesk(Catalogue(settings.data_dir))
+        self._enhance = EnhanceDesk(settings, self._adapters, self._tokens, enhancer)
         self._store = Store(settings)
         tools = Tools(
             data_dir=settings.data_dir,
             prepare=self._prepare,
             submit=engine.submit,
             keeper=PictureKeeper(
-                settings.data_dir, lambda: self._store.gallery, sign=settings.credentials
+                settings.data_dir,
+                lambda: self._store.gallery,
+                sign=settings.credentials,
+                saved=self.metrics.saved,
             ),
             gallery=lambda: self._store.gallery,
         )
@@ -112,7 +102,7 @@ class Studio:
             tools,
             engine.status,
             public=settings.is_public if public is None else public,
-            ended=ended,
+            ended=self.metrics.ended,
         )
         remove_stumps(settings.data_dir)
 
@@ -276,46 +266,34 @@ class Studio:
         not be drawn, and ModelUnavailable.
         """
         request = self.request(model=model, prompt=prompt)
-        spec = self._models.spec(request.model)
-        sentences = reads_sentences(spec)
-        names = (*adapters, *(use.name for use in request.adapters))
-        words = tuple(dict.fromkeys((*triggers, *self._adapters.triggers(names, spec))))
-
-        def count(text: str) -> int:
-            counted = self._tokens.count(spec, text)
-            return rough_count(text) if counted is None else counted
-
-        context = Context(
-            model=request.model,
-            budget=SENTENCE_BUDGET if sentences else BUDGET,
-            count=count,
-            rewrites=sentences,
-            words=spec.words,
-            triggers=words,
+        return self._enhance.draft(
+            request,
+            self._models.spec(request.model),
+            str(prompt),
+            choice,
+            triggers=triggers,
+            adapters=adapters,
             again=again,
+            session=session,
+            key_name=key_name,
+            on_text=on_text,
         )
-        own = self._keys.find(key_name)
-        draft = self._enhancer.enhance(request.prompt, context, choice, own, session, on_text)
-        tags = " ".join(map(tag_of, request.adapters))
-        if not tags:
-            return draft
-        return replace(draft, text=f"{draft.text} {tags}", original=str(prompt))
 
     def prepare_enhancer(self) -> None:
         """Import what the API needs, so that the first draft need not wait for it."""
-        self._enhancer.prepare()
+        self._enhance.enhancer.prepare()
 
     def keep_key(self, key: str, url: str = "", model: str = "", *, urls_allowed: bool) -> str:
         """A name for a user's own key and service, good for an hour. Raises InvalidRequest."""
-        return self._keys.keep(users_service(key, url, model, urls_allowed=urls_allowed))
+        return self._enhance.keep_key(key, url, model, urls_allowed=urls_allowed)
 
     def forget_key(self, key_name: str) -> None:
         """Drop a user's key."""
-        self._keys.forget(key_name)
+        self._enhance.keys.forget(key_name)
 
     def service(self, key_name: str = "") -> Service | None:
         """Who would be asked: the user's own service, else the operator's, else nobody."""
-        return self._keys.find(key_name) or self._enhancer.service
+        return self._enhance.service(key_name)
 
     def count_tokens(self, model: str, prompt: str) -> int | None:
         """The tokens of a prompt for a model of models(); None where it cannot say."""
@@ -329,7 +307,7 @@ class Studio:
 
     def form_of(self, recipe: Recipe) -> FormFields:
         """A recipe as fields of a form, with sentences on what could not be taken over."""
-        return form_fields(recipe, self._specs.keys(), self._adapters.catalogue.list())
+        return form_fields(recipe, self._models.names.values(), self._adapters.catalogue.list())
 
     def verify(self, path: Path) -> Verification:
         """Draw the recipe inside a picture file again, exactly, and say how the two compare.
@@ -464,20 +442,10 @@ class Studio:
             queue = self._queue
         if queue is not None:
             queue.drain()
-        self._enhancer.close()
+        self._enhance.enhancer.close()
         self._engine.close(grace)
         rest = max(0.5, deadline - time.monotonic())  # the disk gets its moment in any case
         if queue is not None:
             queue.close(rest)
         self._direct.close(rest)
         self._store.close()
-
-
-def enhancement_of(draft: Draft, prompt: str) -> Enhancement | None:
-    """What the recipe of a picture of `prompt` says about the draft; None where it added nothing.
-
-    prompt: what is drawn; a person may have changed the draft.
-    """
-    if draft.engine == OWN_WORDS or prompt == draft.original:
-        return None
-    return Enhancement(draft.original, draft.engine, draft.model)

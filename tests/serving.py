@@ -39,7 +39,7 @@ def served(
     with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", cache)
         demo = build(studio, settings, on_space, tabs)
-        options = launch_options(settings, on_space) | {
+        options = launch_options(studio, settings, on_space) | {
             "server_name": "127.0.0.1",
             "server_port": free_port(),
         }

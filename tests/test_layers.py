@@ -43,6 +43,7 @@ LAYERS = (
     "sdgen.studio_models",
     "sdgen.studio_adapters",
     "sdgen.studio_verify",
+    "sdgen.studio_enhance",
     "sdgen.studio_direct",
     "sdgen.studio_store",
     "sdgen.studio",

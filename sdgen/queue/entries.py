@@ -1,14 +1,16 @@
 """A job in the queue's memory, and its way to a row of the history and back."""
 
 import json
+import uuid
 from dataclasses import asdict, dataclass
 
 from pydantic import ValidationError
 
 from sdgen.grid import Grid
-from sdgen.history import JobRow
+from sdgen.history import JobRow, Leave
 from sdgen.job import Job, Progress, Queued
 from sdgen.metadata import Enhancement
+from sdgen.owners import Visitor
 from sdgen.queue.order import Waiting
 from sdgen.queue.run import Run
 from sdgen.queue.views import Order, QueuedJob
@@ -66,14 +68,25 @@ def work_of(order: Order) -> float:
     return pixels * cells / 1e6
 
 
-def written(order: Order) -> dict[str, str]:
-    """The texts of an order's row."""
-    return {
-        "request": order.request.model_dump_json(),
-        "enhancement": json.dumps(asdict(order.enhancement)) if order.enhancement else "",
-        "grid": order.grid.model_dump_json() if order.grid else "",
-        "label": order.label,
-    }
+def row_of(
+    order: Order, visitor: Visitor, *, place: float, leave: Leave, created: float, group: str
+) -> JobRow:
+    """The row of a new job."""
+    return JobRow(
+        id=uuid.uuid4().hex,
+        owner=visitor.owner,
+        payer=visitor.payer,
+        state="waiting",
+        place=place,
+        leave=leave,
+        request=order.request.model_dump_json(),
+        created=created,
+        enhancement=json.dumps(asdict(order.enhancement)) if order.enhancement else "",
+        grid=order.grid.model_dump_json() if order.grid else "",
+        group=group,
+        label=order.label,
+        work=work_of(order),
+    )
 
 
 def order_of(row: JobRow) -> Order | None:

@@ -20,7 +20,7 @@ from sdgen.errors import GenerationFailed, QueueFull, SdgenError, ShuttingDown, 
 from sdgen.history import History, JobRow, JobState, Leave
 from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopped
 from sdgen.owners import ANYONE, Visitor
-from sdgen.queue.entries import Entry, order_of, work_of, written
+from sdgen.queue.entries import Entry, order_of, row_of, work_of
 from sdgen.queue.grid_run import GridRun
 from sdgen.queue.limits import HOUR, Limits, disk_state
 from sdgen.queue.order import Waiting, in_turn, next_to_start
@@ -136,17 +136,13 @@ class JobQueue:
                 default=0.0,
             )
             rows = [
-                JobRow(
-                    id=uuid.uuid4().hex,
-                    owner=visitor.owner,
-                    payer=visitor.payer,
-                    state="waiting",
+                row_of(
+                    order,
+                    visitor,
                     place=place + number,
                     leave=leave or self._leave,
                     created=now,
                     group=group,
-                    work=work_of(order),
-                    **written(order),
                 )
                 for number, order in enumerate(orders, start=1)
             ]

@@ -86,7 +86,7 @@ def open_to_strangers(settings: Settings, on_space: bool) -> bool:
     return on_space or (settings.is_public and settings.login() is None)
 
 
-def launch_options(settings: Settings, on_space: bool = False) -> dict[str, Any]:
+def launch_options(studio: Studio, settings: Settings, on_space: bool = False) -> dict[str, Any]:
     """The arguments of Blocks.launch; each is a defect if forgotten."""
     strangers = open_to_strangers(settings, on_space)
     return {
