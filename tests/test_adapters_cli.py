@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from sdgen.__main__ import app
+from sdgen.cli import app
 from sdgen.adapters.modules import model_modules
 from sdgen.config import Settings
 from sdgen.models import DEFAULT_MODEL, find_model

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from sdgen.__main__ import app
+from sdgen.cli import app
 from sdgen.config import Settings
 from sdgen.errors import ModelUnavailable, OutOfMemory, StorageFailed
 from sdgen.metadata import encode_png, read_picture, read_recipe
@@ -232,7 +232,7 @@ def test_help_names_the_exit_codes(run: Run) -> None:
 SLOWLY = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
-from sdgen.__main__ import main
+from sdgen.cli import main
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, FakeModelFiles
 main(lambda settings: Studio(settings, FakeEngine(seconds_per_step=0.25), FakeModelFiles()))

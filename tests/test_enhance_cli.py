@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from sdgen.__main__ import app
+from sdgen.cli import app
 from sdgen.config import Settings
 from sdgen.metadata import read_recipe
 from sdgen.models import ASSETS

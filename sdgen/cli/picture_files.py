@@ -1,0 +1,80 @@
+"""`sdgen show`, `sdgen verify` and `sdgen rebuild`: pictures that are there already."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdgen.cli.common import (
+    FAILED,
+    NO_MODEL,
+    AsJson,
+    DataDir,
+    ending,
+    open_studio,
+    print_json,
+)
+from sdgen.credentials import read_credentials
+from sdgen.metadata import Recipe, read_recipe
+from sdgen.request import SAMPLERS
+from sdgen.samplers import sampler_title
+from sdgen.terminal import plain
+
+
+def show(
+    picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the recipe inside a picture, and what its content credentials say."""
+    with ending(as_json):
+        recipe = read_recipe(picture)
+        seal = read_credentials(picture.read_bytes())
+        if as_json:
+            told: dict[str, object] = {
+                "recipe": recipe.model_dump(mode="json"),
+                "credentials": asdict(seal),
+            }
+            print_json(told)
+        else:
+            typer.echo("\n".join([*_recipe_lines(recipe), f"{'credentials':<16} {seal.sentence}"]))
+
+
+def verify(
+    context: typer.Context,
+    picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
+    model: Annotated[
+        str | None, typer.Option(help="Its model, where that is a folder, a file or a Hub id.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw a picture's recipe again, exactly, and say whether it is the same picture.
+
+    Exits with 0 where it is (to 1/255 a pixel), 1 where it is not, 3 where nobody can tell here.
+    """
+    with ending(as_json), open_studio(context, model, data_dir) as studio:
+        found = studio.verify(picture)
+        if as_json:
+            print_json(asdict(found))
+        else:
+            typer.echo(plain(found.sentence))
+        if found.answer not in ("identical", "nearly"):
+            raise typer.Exit(NO_MODEL if found.answer == "impossible" else FAILED)
+
+
+def _recipe_lines(recipe: Recipe) -> Iterator[str]:
+    """A recipe for people: one line a field, those that are not known left out."""
+    sampler = recipe.sampler
+    known = {"sampler": sampler_title(sampler)} if sampler in SAMPLERS else {}
+    fields = recipe.model_dump(mode="json") | known
+    fields["versions"] = ", ".join(f"{name} {version}" for name, version in recipe.versions)
+    fields["notes"] = " ".join(recipe.notes)
+    if recipe.noise_scheduler:
+        fields["noise_scheduler"] = json.loads(recipe.noise_scheduler).get("class", "")
+    for name, value in fields.items():
+        if value not in (None, "", False) and value != []:
+            text = plain(str(value)).replace("\n", "\n" + " " * 17)
+            yield f"{name.replace('_', ' '):<16} {text}"
