@@ -8,20 +8,29 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from sdgen.errors import StorageFailed
+from sdgen.owners import ANYONE, LOCAL, owner_of_token
 from sdgen.pictures import (
+    bin_folder,
     day_folder,
+    is_picture_name,
+    job_picture_name,
     list_pictures,
+    picture_folders,
     picture_name,
     pictures_folder,
     remove_stumps,
     save_picture,
+    time_of_name,
 )
 
 REPOSITORY = Path(__file__).parent.parent
@@ -58,9 +67,72 @@ def test_names_sort_by_time_and_never_meet() -> None:
     assert {len(name) for name in names} == {26}
 
 
+def test_names_of_a_job_come_again_and_sort_by_time_and_index() -> None:
+    names = [
+        job_picture_name("a", 1_000_000.0 + second, index)
+        for second in range(3)
+        for index in range(20)
+    ]
+    assert names == sorted(names)
+    others = [job_picture_name("b", 1_000_000.0, index) for index in range(20)]
+    assert len({*names, *others}) == 80
+    assert names[0] == job_picture_name("a", 1_000_000.0, 0)
+    assert all(is_picture_name(name) for name in names)
+    assert job_picture_name("a", 1_000_000.0, 1)[12:] != names[0][12:]
+
+
+@given(st.floats(0, 2**48 / 1000 - 1), st.text(), st.integers(0, 255))
+def test_a_name_tells_its_time(when: float, job: str, index: int) -> None:
+    name = job_picture_name(job, when, index)
+    assert abs(time_of_name(name) - when) <= 0.001
+    assert abs(time_of_name(picture_name()) - time.time()) < 10
+
+
+def test_what_is_no_name_of_ours() -> None:
+    name = picture_name()
+    for other in ("", name.upper(), name + "0", name[1:], "u" * 26, f"../{name[3:]}", name + "\n"):
+        assert not is_picture_name(other)
+
+
+def test_a_name_that_is_there_is_replaced_also_after_a_kill(tmp_path: Path) -> None:
+    first = save_picture(tmp_path, b"x", "name")
+    (tmp_path / ".sdgen-name.tmp").write_bytes(b"half")
+    assert save_picture(tmp_path, b"y", "name") == first == tmp_path / "name.png"
+    assert first.read_bytes() == b"y"
+
+
 def test_a_day_has_its_folder(tmp_path: Path) -> None:
     when = datetime(2026, 11, 20, 23, 59, tzinfo=UTC)
-    assert day_folder(tmp_path, when) == tmp_path / "pictures" / "2026-11-20"
+    mine = tmp_path / "pictures"
+    assert day_folder(tmp_path, when) == mine / "2026-11-20"
+    assert bin_folder(tmp_path, when) == mine / "bin" / "2026-11-20"
+    assert day_folder(tmp_path, when, "0a1b") == mine / "0a1b" / "2026-11-20"
+    assert bin_folder(tmp_path, when, "0a1b") == mine / "0a1b" / "bin" / "2026-11-20"
+
+
+@pytest.mark.parametrize("owner", ["", "..", "bin", "a/b", "2026-11-20", "A", "a\n", "."])
+def test_an_owner_is_never_a_way_out_or_into_anothers(tmp_path: Path, owner: str) -> None:
+    with pytest.raises(ValueError, match="no owner"):
+        pictures_folder(tmp_path, owner)
+
+
+OWNERS = (LOCAL, ANYONE, owner_of_token("x"))
+
+
+def test_every_folder_is_found_with_its_owner(tmp_path: Path) -> None:
+    assert list(picture_folders(tmp_path)) == []
+    when = datetime(2026, 11, 20, tzinfo=UTC)
+    made = {(owner, deleted) for owner in OWNERS for deleted in (False, True)}
+    for owner, deleted in made:
+        (bin_folder if deleted else day_folder)(tmp_path, when, owner).mkdir(parents=True)
+    top = pictures_folder(tmp_path)
+    (top / "2026-13-77").mkdir()
+    (top / "Holidays" / "2026-11-20").mkdir(parents=True)
+    (top / "notes.txt").write_text("")
+    found = list(picture_folders(tmp_path))
+    assert {(folder.owner, folder.deleted) for folder in found} == made
+    assert len(found) == len(made)
+    assert {folder.day for folder in found} == {when.date()}
 
 
 def test_the_newest_come_first(tmp_path: Path) -> None:
@@ -72,12 +144,18 @@ def test_the_newest_come_first(tmp_path: Path) -> None:
             paths.append(save_picture(day_folder(tmp_path, when), b"x"))
             time.sleep(0.002)
     (pictures_folder(tmp_path) / "notes.txt").write_text("not a folder")
+    save_picture(day_folder(tmp_path, owner=ANYONE), b"x")
+    save_picture(bin_folder(tmp_path), b"x")
     assert list_pictures(tmp_path) == paths[::-1]
     assert list_pictures(tmp_path, limit=3) == paths[:2:-1]
 
 
-def test_old_stumps_go_and_young_ones_stay(tmp_path: Path) -> None:
-    kept = save_picture(day_folder(tmp_path), b"x")
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize("folder", [day_folder, bin_folder])
+def test_old_stumps_go_and_young_ones_stay(
+    tmp_path: Path, folder: Callable[..., Path], owner: str
+) -> None:
+    kept = save_picture(folder(tmp_path, owner=owner), b"x")
     old, young = (kept.parent / f".sdgen-{name}.tmp" for name in ("old", "young"))
     others = kept.parent / "other.tmp"
     for path in (old, young, others):

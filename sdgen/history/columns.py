@@ -26,8 +26,9 @@ ADD_JOB = (
 ADD_PICTURE = (
     f"INSERT INTO pictures ({PICTURE_COLUMNS}, words) "
     f"VALUES ({', '.join('?' * (len(_PICTURE) + 1))}) ON CONFLICT (id) DO UPDATE "
-    'SET job = excluded.job, "index" = excluded."index", flagged = excluded.flagged '
-    "WHERE pictures.job = '' AND pictures.owner = excluded.owner"
+    'SET job = excluded.job, "index" = excluded."index", '
+    "flagged = iif(excluded.flagged != '', excluded.flagged, flagged) "
+    "WHERE job = '' AND owner = excluded.owner AND (excluded.job != '' OR excluded.flagged != '')"
 )
 
 

@@ -59,19 +59,26 @@ def replace_database(path: Path, fill: Callable[[Database], None]) -> None:
 
 def carry_over(old: Path, new: Database) -> None:
     """Copy what can be read of the rows of a file, damaged or not, up to where it cannot."""
-    with contextlib.suppress(sqlite3.Error):
+    carry_over_jobs(old, new)
+    _copy(old, f"SELECT {PICTURE_COLUMNS}, words FROM pictures", new, ADD_PICTURE)
+
+
+def carry_over_jobs(old: Path, new: Database) -> int:
+    """As carry_over, but no pictures; how many jobs."""
+    jobs = _copy(old, f"SELECT {JOB_COLUMNS} FROM jobs", new, ADD_JOB)
+    _copy(old, "SELECT owner FROM paused", new, "INSERT INTO paused VALUES (?)")
+    return jobs
+
+
+def _copy(old: Path, read: str, new: Database, write: str) -> int:
+    copied = 0
+    with new.writing() as db, contextlib.suppress(sqlite3.DatabaseError):
         source = sqlite3.connect(f"{old.absolute().as_uri()}?mode=ro", uri=True)
         with contextlib.closing(source):
-            _copy(source, f"SELECT {JOB_COLUMNS} FROM jobs", new, ADD_JOB)
-            _copy(source, f"SELECT {PICTURE_COLUMNS}, words FROM pictures", new, ADD_PICTURE)
-            _copy(source, "SELECT owner FROM paused", new, "INSERT INTO paused VALUES (?)")
-
-
-def _copy(source: sqlite3.Connection, read: str, new: Database, write: str) -> None:
-    with new.writing() as db, contextlib.suppress(sqlite3.DatabaseError):
-        for row in source.execute(read):
-            with contextlib.suppress(sqlite3.IntegrityError):  # not a row that we ever wrote
-                db.execute(write, row)
+            for row in source.execute(read):
+                with contextlib.suppress(sqlite3.IntegrityError):  # not a row that we ever wrote
+                    copied += db.execute(write, row).rowcount
+    return copied
 
 
 def _link(path: Path, other: Path) -> None:
