@@ -20,8 +20,10 @@ from typer.testing import CliRunner, Result
 from sdgen.cli import app
 from sdgen.config import Settings
 from sdgen.errors import ModelUnavailable, OutOfMemory, StorageFailed
+from sdgen.history import History
 from sdgen.metadata import encode_png, read_picture, read_recipe
 from sdgen.models import bundled_models
+from sdgen.queue import AppLock
 from sdgen.studio import Studio
 from sdgen.terminal import plain
 from tests.conftest import FakeEngine, FakeModelFiles, Fault, ask, fake_picture
@@ -337,3 +339,39 @@ def test_show_reads_the_content_credentials(run: Run, tmp_path: Path) -> None:
     assert parsed(run("show", str(path), "--json"))["credentials"]["state"] == "intact"
     path.write_bytes(with_right_sums(path.read_bytes().replace(b"a robot", b"a rebel")))
     assert "changed" in run("show", str(path)).stdout
+
+
+def test_a_prompt_can_be_left_out_of_the_file(run: Run, engine: FakeEngine) -> None:
+    said = parsed(run("generate", "my secret", "--leave-out-prompt", "--json", *SMALL))
+    path = Path(said["paths"][0])
+    assert engine.submitted[0].prompt == "my secret"
+    assert read_recipe(path).prompt_left_out
+    assert b"secret" not in path.read_bytes()
+    assert "secret" not in run("show", str(path)).stdout
+    assert "prompt left out  True" in run("show", str(path)).stdout
+
+
+def test_rebuild_makes_the_rows_anew(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    drawn = parsed(run("generate", "x", "-n", "3", "--json", *SMALL))["paths"]
+    Path(drawn[0]).write_bytes(b"no picture")
+    for database in folder.glob("history.sqlite3*"):
+        database.unlink()
+    result = run("rebuild", "--data-dir", str(folder))
+    assert result.exit_code == 0, result.stderr
+    assert "2 pictures found." in result.stdout
+    assert "1 file could not be read" in result.stdout
+    assert parsed(run("rebuild", "--data-dir", str(folder), "--json"))["pictures"] == 2
+    history = History(folder)
+    assert {row.id for row in (history.picture(Path(p).stem) for p in drawn) if row} == {
+        Path(path).stem for path in drawn[1:]
+    }
+    history.close()
+
+
+def test_rebuild_waits_for_no_app(run: Run, tmp_path: Path) -> None:
+    with AppLock(tmp_path):
+        refused = run("rebuild", "--data-dir", str(tmp_path))
+        assert refused.exit_code == 1
+        assert "Another sdgen app is using this data folder" in refused.stderr
+    assert run("rebuild", "--data-dir", str(tmp_path)).exit_code == 0

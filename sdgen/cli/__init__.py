@@ -14,7 +14,7 @@ from sdgen.cli.adapter_files import adapters
 from sdgen.cli.base_models import download, models
 from sdgen.cli.common import MakeStudio, local_studio
 from sdgen.cli.drawing import enhance, generate
-from sdgen.cli.picture_files import show, verify
+from sdgen.cli.picture_files import rebuild, show, verify
 
 __all__ = ["app", "main"]
 
@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they would print local variables, prompts among them
     add_completion=False,
 )
-for command in (generate, enhance, models, download, adapters, show, verify):
+for command in (generate, enhance, models, download, adapters, show, verify, rebuild):
     app.command(epilog=EXIT_CODES)(command)
 
 

@@ -44,6 +44,9 @@ def generate(
     exact: Annotated[
         bool, typer.Option("--exact", help="Repeat bit for bit on this machine.")
     ] = False,
+    leave_out_prompt: Annotated[
+        bool, typer.Option("--leave-out-prompt", help="No words of it go into the file.")
+    ] = False,
     adapter: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,6 +83,7 @@ def generate(
             sampler=sampler,
             clip_skip=clip_skip,
             exact=exact,
+            leave_out_prompt=leave_out_prompt,
             adapters=uses or None,
         )
         enhancement = enhancement_of(draft, draft.text) if draft else None

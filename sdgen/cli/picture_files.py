@@ -17,8 +17,11 @@ from sdgen.cli.common import (
     open_studio,
     print_json,
 )
+from sdgen.config import read_settings
 from sdgen.credentials import read_credentials
+from sdgen.gallery import rebuild as rebuild_rows
 from sdgen.metadata import Recipe, read_recipe
+from sdgen.queue import AppLock
 from sdgen.request import SAMPLERS
 from sdgen.samplers import sampler_title
 from sdgen.terminal import plain
@@ -63,6 +66,34 @@ def verify(
             typer.echo(plain(found.sentence))
         if found.answer not in ("identical", "nearly"):
             raise typer.Exit(NO_MODEL if found.answer == "impossible" else FAILED)
+
+
+def rebuild(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Make the database anew from the pictures; queue and favourites are taken over.
+
+    The pictures are the truth: nothing of them is changed. Not while an app runs on that folder.
+    """
+    with ending(as_json):
+        settings = read_settings(data_dir=data_dir)
+        with AppLock(settings.data_dir):
+            found = rebuild_rows(settings.data_dir)
+        if as_json:
+            print_json(asdict(found))
+            return
+        typer.echo(f"{_counted(found.pictures, 'picture')} found.")
+        typer.echo(
+            f"Taken over: {_counted(found.jobs_kept, 'job')}, "
+            f"{_counted(found.favourites_kept, 'favourite')}."
+        )
+        if found.unreadable:
+            typer.echo(
+                f"{_counted(found.unreadable, 'file')} could not be read or carried no recipe; "
+                "left as found."
+            )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _recipe_lines(recipe: Recipe) -> Iterator[str]:
