@@ -1,7 +1,7 @@
 """What to show of a gallery, and the same as SQL."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
 
 from sdgen.history import PictureRow
 from sdgen.history.columns import clean, searchable
@@ -14,8 +14,8 @@ class Search:
     """Which pictures; the default is all that are not in the bin.
 
     words: each must occur in prompt or negative prompt, in any order, also as part of a longer
-    word, whatever their case. model, adapter: exactly that name. since, until: days (UTC), both
-    included.
+    word, whatever their case. model, adapter: exactly that name. since, until: days of the time
+    zone, both included.
     """
 
     words: str = ""
@@ -23,6 +23,7 @@ class Search:
     adapter: str = ""
     since: date | None = None
     until: date | None = None
+    zone: tzinfo = UTC
     favourites: bool = False
     bin: bool = False
 
@@ -47,10 +48,10 @@ def conditions(owner: str, search: Search) -> tuple[str, list[object]]:
         values.append(clean(search.adapter))
     if search.since:
         parts.append("created >= ?")
-        values.append(datetime.combine(search.since, time.min, UTC).timestamp())
+        values.append(datetime.combine(search.since, time.min, search.zone).timestamp())
     if search.until:
         parts.append("created <= ?")
-        values.append(datetime.combine(search.until, time.max, UTC).timestamp())
+        values.append(datetime.combine(search.until, time.max, search.zone).timestamp())
     if search.favourites:
         parts.append("favourite")
     for word in list(dict.fromkeys(searchable(search.words).split()))[:_WORDS_MAX]:
