@@ -169,11 +169,19 @@ def remove_stumps(data_dir: Path, older_than: float = 60.0) -> int:
     removed = 0
     with contextlib.suppress(OSError):
         for folder in picture_folders(data_dir):
-            for stump in folder.path.glob(f"{_STUMP_PREFIX}*{_STUMP_SUFFIX}"):
-                with contextlib.suppress(OSError):
-                    if time.time() - stump.stat().st_mtime >= older_than:
-                        stump.unlink()
-                        removed += 1
+            removed += remove_stumps_in(folder.path, older_than)
+    return removed
+
+
+def remove_stumps_in(folder: Path, older_than: float = 60.0) -> int:
+    """As remove_stumps, in one folder."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for stump in folder.glob(f"{_STUMP_PREFIX}*{_STUMP_SUFFIX}"):
+            with contextlib.suppress(OSError):
+                if time.time() - stump.stat().st_mtime >= older_than:
+                    stump.unlink()
+                    removed += 1
     return removed
 
 

@@ -7,9 +7,15 @@ from pathlib import Path
 from sdgen.errors import PictureUnreadable, StorageFailed
 from sdgen.gallery.files import picture_files, row_of_file
 from sdgen.history import History, PictureRow
-from sdgen.history.columns import ADD_PICTURE, PICTURE_COLUMNS, picture_values, pictures_of
+from sdgen.history.columns import ADD_PICTURE, picture_values
 from sdgen.history.database import Database
-from sdgen.history.salvage import carry_over_jobs, database_path, replace_database
+from sdgen.history.salvage import (
+    Marks,
+    carry_over_jobs,
+    database_path,
+    readable_marks,
+    replace_database,
+)
 
 _AT_ONCE = 500  # rows of a transaction
 
@@ -30,35 +36,28 @@ def rebuild(data_dir: Path) -> Rebuilt:
     What no file tells is taken over from the old rows, as far as they can be read: jobs, marks,
     which picture is whose job's. Raises StorageFailed; then the old rows are as they were.
     """
-    history = History(data_dir)  # puts a damaged file aside, refuses one that is newer than us
-    try:
-        with history.reading() as db:
-            found = pictures_of(db.execute(f"SELECT {PICTURE_COLUMNS} FROM pictures"))
-    finally:
-        history.close()
+    History(data_dir).close()  # puts a damaged file aside, refuses one that is newer than us
     path = database_path(data_dir)
     told: list[Rebuilt] = []
-    replace_database(
-        path, lambda new: told.append(_fill(data_dir, path, new, {row.id: row for row in found}))
-    )
+    replace_database(path, lambda new: told.append(_fill(data_dir, path, new)))
     return told[0]
 
 
-def _fill(data_dir: Path, old: Path, new: Database, known: dict[str, PictureRow]) -> Rebuilt:
+def _fill(data_dir: Path, old: Path, new: Database) -> Rebuilt:
     jobs = carry_over_jobs(old, new)
+    known = readable_marks(old)
     rows: dict[str, PictureRow] = {}
     unreadable = 0
     try:
         for file in picture_files(data_dir):
-            before = known.get(file.id)
-            if file.id in rows and (before is None or before.path != file.path):
+            if file.id in rows and (file.id not in known or known[file.id].path != file.path):
                 continue  # a copy of a picture that has its row
             try:
                 row = row_of_file(data_dir, file)
             except PictureUnreadable:
                 unreadable += 1
                 continue
-            rows[file.id] = row if before is None else _with_marks(row, before)
+            rows[file.id] = _marked(row, known[file.id]) if file.id in known else row
     except OSError as error:
         raise StorageFailed(
             f"The pictures cannot be listed: {error.strerror or 'the disk does not answer'}."
@@ -71,7 +70,7 @@ def _fill(data_dir: Path, old: Path, new: Database, known: dict[str, PictureRow]
     return Rebuilt(len(rows), unreadable, jobs, favourites)
 
 
-def _with_marks(row: PictureRow, before: PictureRow) -> PictureRow:
+def _marked(row: PictureRow, before: Marks) -> PictureRow:
     """A row made from a file, with what only the old row knows."""
     deleted = row.deleted
     if deleted is not None and before.deleted is not None:

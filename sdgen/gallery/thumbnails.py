@@ -9,7 +9,7 @@ from PIL import Image
 
 from sdgen.errors import StorageFailed
 from sdgen.metadata import read_picture
-from sdgen.pictures import write_whole
+from sdgen.pictures import remove_stumps_in, write_whole
 
 _SIDE = 320  # pixels, the longer one
 _QUALITY = 80
@@ -48,6 +48,12 @@ class Thumbnails:
         """Remove a picture's, if there is one."""
         with contextlib.suppress(OSError):
             self._path(picture_id).unlink(missing_ok=True)
+
+    def remove_stumps(self) -> None:
+        """Remove what writing left behind when it was killed."""
+        with contextlib.suppress(OSError):
+            for folder in list(self._folder.iterdir()):
+                remove_stumps_in(folder)
 
     def _path(self, picture_id: str) -> Path:
         return self._folder / picture_id[_HASH_AT : _HASH_AT + 2] / f"{picture_id}.webp"

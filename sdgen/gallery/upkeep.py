@@ -97,6 +97,7 @@ def tidy(
     if keep_bytes:
         removed += erase_rows(data_dir, history, thumbnails, _above(history, keep_bytes))
     _remove_empty_folders(data_dir)
+    thumbnails.remove_stumps()
     return removed
 
 

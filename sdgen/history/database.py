@@ -16,7 +16,12 @@ from sdgen.history.migrations import migrate
 
 _WAIT_SECONDS = 10.0  # for another program's transaction
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_WAL_BYTES = 4 * 2**20  # what is left of the write-ahead log once it is written back
+_WRITE = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA journal_size_limit = {4 * 2**20}",  # bytes that the log keeps when written back
+    "PRAGMA secure_delete = 1",  # words that are erased are overwritten
+)
 
 
 class Damaged(StorageFailed):
@@ -48,9 +53,8 @@ class Database:
         with said():
             if self._closed:
                 raise StorageFailed("The list of jobs and pictures is closed.")
-            db = _connect(self.path)
+            db = _connect(self.path, "PRAGMA query_only = 1")
             try:
-                db.execute("PRAGMA query_only = 1")
                 db.execute("BEGIN")
                 yield db
             finally:
@@ -62,7 +66,7 @@ class Database:
         with said(), self._lock:
             if self._closed:
                 raise StorageFailed("The list of jobs and pictures is closed.")
-            db = self._writer = self._writer or _connect(self.path)
+            db = self._writer = self._writer or _connect(self.path, *_WRITE)
             try:
                 db.execute("BEGIN IMMEDIATE")
                 yield db
@@ -76,7 +80,7 @@ class Database:
 
     def _checked(self) -> sqlite3.Connection:
         """A writing connection to a file that was looked through and has today's tables."""
-        db = _connect(self.path)
+        db = _connect(self.path, *_WRITE)
         try:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
@@ -104,13 +108,11 @@ _DAMAGED_SENTENCE = (
 )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *settings: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        db.execute("PRAGMA secure_delete = 1")  # erased words are overwritten
+        for setting in settings:
+            db.execute(setting)
     except BaseException:
         db.close()
         raise

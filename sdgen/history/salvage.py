@@ -6,12 +6,27 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sdgen.history.columns import ADD_JOB, ADD_PICTURE, JOB_COLUMNS, PICTURE_COLUMNS
+from sdgen.history.columns import (
+    ADD_JOB,
+    ADD_PICTURE,
+    JOB_COLUMNS,
+    PICTURE_COLUMNS,
+    job_of,
+    job_values,
+    picture_of,
+    picture_values,
+)
 from sdgen.history.database import Database, said
+from sdgen.pictures import sync_folder
 
 _NAME = "history.sqlite3"
+_NEW = "history.new-"  # how names begin of files that are being filled
+_STALE_SECONDS = 86400  # after which one is left from a program that was killed
+_Values = tuple[Any, ...]
 _BESIDE = (".sqlite3", ".sqlite3-wal")  # a write-ahead log belongs to its file
 
 
@@ -39,8 +54,10 @@ def replace_database(path: Path, fill: Callable[[Database], None]) -> None:
 
     Raises StorageFailed and what `fill` raises; then the old file is as it was.
     """
-    beside = path.with_name(f"history.new-{os.getpid()}.sqlite3")
-    _remove(beside)
+    beside = path.with_name(f"{_NEW}{os.getpid()}.sqlite3")
+    with said():
+        _remove_stale(path.parent)
+        _remove(beside)
     try:
         new = Database(beside)
         try:
@@ -51,6 +68,7 @@ def replace_database(path: Path, fill: Callable[[Database], None]) -> None:
             for suffix in (".sqlite3-wal", ".sqlite3-shm"):  # never a log beside a foreign file
                 path.with_suffix(suffix).unlink(missing_ok=True)
             beside.replace(path)
+            sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             _remove(beside)
@@ -60,24 +78,57 @@ def replace_database(path: Path, fill: Callable[[Database], None]) -> None:
 def carry_over(old: Path, new: Database) -> None:
     """Copy what can be read of the rows of a file, damaged or not, up to where it cannot."""
     carry_over_jobs(old, new)
-    _copy(old, f"SELECT {PICTURE_COLUMNS}, words FROM pictures", new, ADD_PICTURE)
+    read = f"SELECT {PICTURE_COLUMNS} FROM pictures"
+    _copy(old, read, new, ADD_PICTURE, lambda values: picture_values(picture_of(values)))
 
 
 def carry_over_jobs(old: Path, new: Database) -> int:
     """As carry_over, but no pictures; how many jobs."""
-    jobs = _copy(old, f"SELECT {JOB_COLUMNS} FROM jobs", new, ADD_JOB)
-    _copy(old, "SELECT owner FROM paused", new, "INSERT INTO paused VALUES (?)")
+    read = f"SELECT {JOB_COLUMNS} FROM jobs"
+    jobs = _copy(old, read, new, ADD_JOB, lambda values: job_values(job_of(values)))
+    _copy(old, "SELECT owner FROM paused", new, "INSERT INTO paused VALUES (?)", tuple)
     return jobs
 
 
-def _copy(old: Path, read: str, new: Database, write: str) -> int:
+@dataclass(frozen=True)
+class Marks:
+    """What a picture's row knows and its file does not."""
+
+    path: str
+    job: str
+    index: int
+    flagged: str
+    favourite: bool
+    deleted: float | None
+
+
+def readable_marks(old: Path) -> dict[str, Marks]:
+    """The marks of the pictures in a file by their ids, up to where it cannot be read."""
+    read = 'SELECT id, path, job, "index", flagged, favourite, deleted FROM pictures'
+    found: dict[str, Marks] = {}
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(_opened(old)) as source:
+        for picture_id, path, job, index, flagged, favourite, deleted in source.execute(read):
+            found[picture_id] = Marks(path, job, index, flagged, bool(favourite), deleted)
+    return found
+
+
+def _opened(old: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{old.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _copy(
+    old: Path, read: str, new: Database, write: str, checked: Callable[[_Values], _Values]
+) -> int:
+    rows = []
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(_opened(old)) as source:
+        for row in source.execute(read):
+            with contextlib.suppress(ValueError, TypeError):  # not a row that we ever wrote
+                rows.append(checked(row))
     copied = 0
-    with new.writing() as db, contextlib.suppress(sqlite3.DatabaseError):
-        source = sqlite3.connect(f"{old.absolute().as_uri()}?mode=ro", uri=True)
-        with contextlib.closing(source):
-            for row in source.execute(read):
-                with contextlib.suppress(sqlite3.IntegrityError):  # not a row that we ever wrote
-                    copied += db.execute(write, row).rowcount
+    with new.writing() as db:
+        for row in rows:
+            with contextlib.suppress(sqlite3.IntegrityError):  # nor this
+                copied += db.execute(write, row).rowcount
     return copied
 
 
@@ -86,6 +137,12 @@ def _link(path: Path, other: Path) -> None:
         os.link(path, other)
     except OSError:  # not on every disk
         shutil.copy2(path, other)
+
+
+def _remove_stale(folder: Path) -> None:
+    for path in folder.glob(f"{_NEW}*"):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

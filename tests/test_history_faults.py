@@ -1,0 +1,229 @@
+"""Rows when the disk is full, the file damaged, the program killed: old state whole, or new."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sdgen.errors import StorageFailed
+from sdgen.history import History
+from tests.test_history import job, picture
+
+REPOSITORY = Path(__file__).parent.parent
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
+NAME = "history.sqlite3"
+
+
+def test_a_full_database_keeps_its_old_state(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.add_jobs([job("old")])
+    with history.writing() as db:  # the file may not grow any more
+        db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StorageFailed, match="disk is full"):
+        history.add_jobs([job(str(number), label="x" * 10_000) for number in range(9)])
+    assert [row.id for row in history.unfinished()] == ["old"]
+    history.add_jobs([job("new", place=2.0)])  # and the next call has what it needs
+    assert [row.id for row in history.unfinished()] == ["old", "new"]
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from sdgen.errors import StorageFailed
+from sdgen.history import History
+from tests.test_history import job, picture
+
+def state(history):
+    return history.unfinished(), history.picture("p"), history.paused()
+
+def limited(limit, call):
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        call()
+    except StorageFailed as error:
+        assert str(error).endswith("."), error
+        return False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    return True
+
+failed = passed = 0
+for limit in range(0, 60_000, 2500):
+    folder = Path(sys.argv[1]) / str(limit)
+    history = History(folder)
+    history.add_jobs([job("a"), job("b", place=2.0)])
+    for call in (
+        lambda: history.add_jobs([job(name, label="x" * 3000) for name in "cde"]),
+        lambda: history.start_job("a", 5.0),
+        lambda: history.end_job("a", "done", 6.0, forget_words=True),
+        lambda: history.add_picture(picture("p", prompt="y" * 3000)),
+        lambda: history.set_paused("me", True),
+    ):
+        before = state(history)
+        if limited(limit, call):
+            passed += 1
+        else:
+            failed += 1
+            assert state(history) == before, limit
+            call()  # with room again
+        assert state(history) != before, limit
+    after = state(history)
+    history.close()
+    history = History(folder)
+    assert history.set_aside is None
+    assert state(history) == after, limit
+    history.close()
+print(failed, passed)
+"""
+
+
+@posix
+def test_a_disk_that_fills_up_at_any_write_keeps_the_old_state(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    failed, passed = map(int, done.stdout.split())
+    assert failed > 15
+    assert passed > 20
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageFailed) as caught:
+        History(tmp_path / "file" / "folder")
+    assert str(tmp_path) not in str(caught.value)
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(StorageFailed):
+        History(tmp_path)
+
+
+def overwritten(start: int, end: int) -> Callable[[bytes], bytes]:
+    return lambda data: data[:start] + b"\xa5" * (end - start) + data[end:]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "no database": lambda data: b"not a database at all" * 100,
+    "the head": overwritten(0, 16),
+    "the tables": overwritten(100, 4096),
+    "a page": overwritten(3 * 4096, 4 * 4096),
+    "cut off": lambda data: data[: len(data) // 2],
+    "all but the head": lambda data: overwritten(4096, len(data))(data),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_put_aside(tmp_path: Path, damage: str) -> None:
+    history = History(tmp_path)
+    history.add_jobs([job(f"{number:03}", label="x" * 500) for number in range(100)])
+    history.close()
+    path = tmp_path / NAME
+    broken = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(broken)
+    history = History(tmp_path)
+    assert history.set_aside is not None
+    assert history.set_aside.read_bytes() == broken
+    kept = history.unfinished()
+    assert all(row == job(row.id, label="x" * 500) for row in kept)
+    history.add_jobs([job("new", owner="you")])
+    assert [row.id for row in history.jobs_of("you")] == ["new"]
+    history.close()
+    assert not list(tmp_path.glob("history.new*"))
+    again = History(tmp_path)
+    assert again.set_aside is None
+    assert len(again.unfinished()) == len(kept) + 1
+    again.close()
+
+
+def test_what_can_be_read_of_a_damaged_file_is_kept(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.add_jobs([job()])
+    history.add_picture(picture(favourite=True, flagged="why"))
+    history.set_paused("me", True)
+    history.close()
+    path = tmp_path / NAME
+    with sqlite3.connect(path) as db:  # an index that lost its page: tables are whole
+        page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs_of'").fetchone()[0]
+    db.close()
+    data = path.read_bytes()
+    path.write_bytes(overwritten((page - 1) * 4096, page * 4096)(data))
+    history = History(tmp_path)
+    assert history.set_aside is not None
+    assert history.unfinished() == [job()]
+    assert history.picture("p") == picture(favourite=True, flagged="why")
+    assert history.paused() == {"me"}
+
+
+def test_what_a_killed_repair_left_goes(tmp_path: Path) -> None:
+    old, young = tmp_path / "history.new-1.sqlite3", tmp_path / "history.new-2.sqlite3-wal"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    (tmp_path / NAME).write_bytes(b"no database" * 100)
+    assert History(tmp_path).set_aside is not None
+    assert not old.exists()
+    assert young.exists()
+
+
+KILL_WRITERS = """
+import itertools, os, random, signal, sys, time
+from pathlib import Path
+from sdgen.history import History
+from tests.test_history import job
+
+folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+chance = random.Random(7)
+ready, told = os.pipe()
+for turn in range(rounds):
+    writer = os.fork()
+    if writer == 0:
+        history = History(folder)
+        for number in itertools.count():
+            name = f"{turn}-{number}"
+            history.add_jobs([job(name), job(name + "b")])
+            os.write(1, f"waiting {name}\\n".encode())
+            history.start_job(name, 1.0)
+            os.write(1, f"running {name}\\n".encode())
+            history.end_job(name, "done", 2.0)
+            os.write(1, f"done {name}\\n".encode())
+    time.sleep(chance.uniform(0.01, 0.06))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+"""
+
+
+@posix
+@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_kill_9_loses_no_job(tmp_path: Path, rounds: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILL_WRITERS, str(tmp_path), str(rounds)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    history = History(tmp_path)
+    assert history.set_aside is None
+    order = ("waiting", "running", "done")
+    said: dict[str, int] = {}
+    for line in done.stdout.splitlines():
+        state, name = line.split()
+        said[name] = order.index(state)
+    assert said
+    for name, least in said.items():
+        row, together = history.job(name), history.job(f"{name}b")
+        assert row is not None
+        assert together is not None
+        assert order.index(row.state) >= least
+        assert row.attempts == (row.state != "waiting")
+        assert (row.ended is None) == (row.state != "done")
