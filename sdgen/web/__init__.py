@@ -1,0 +1,51 @@
+"""What the web needs beside Gradio: who asks, files, the login's wall, the operator's view.
+
+    demo.launch(app_kwargs=app_kwargs(studio, settings, on_space), ...)
+
+Starlette only. Requests pass other_sites, then wall or personal, then routes or Gradio:
+
+    visitors.py      who asks: login, token, cookie; whom limits count for
+    other_sites.py   pages of other sites do nothing in a visitor's name
+    personal.py      the cookie, and taking over a personal link
+    wall.py          with a login: 401 for all but a short list
+    files.py         pictures, thumbnails, zips, each to its owner; tickets.py for zips
+    health.py        /healthz, /readyz, /metrics
+    small_pages.py   what login form and question look like
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from sdgen.config import Settings
+from sdgen.web.files import Files
+from sdgen.web.health import Health
+from sdgen.web.other_sites import OtherSites
+from sdgen.web.personal import Personal, PersonalToken
+from sdgen.web.visitors import personal_link, visitor_of
+from sdgen.web.wall import Wall
+
+if TYPE_CHECKING:
+    from sdgen.studio import Studio
+
+__all__ = ["app_kwargs", "personal_link", "visitor_of"]
+
+
+def app_kwargs(studio: "Studio", settings: Settings, on_space: bool) -> dict[str, Any]:
+    """Middlewares and routes, as Blocks.launch(app_kwargs=...) takes them.
+
+    on_space: strangers come, through Hugging Face's proxies and frames; flagged pictures stay back.
+    """
+    middleware = [Middleware(OtherSites, may_call=on_space or settings.is_public)]
+    routes: list[Route] = [
+        *Files(studio, settings, on_space).routes(),
+        *Health(studio, settings, on_space).routes(),
+    ]
+    if settings.login():
+        middleware.append(Middleware(Wall, on_space=on_space))
+    elif not settings.one_user:
+        personal = Personal(on_space)
+        middleware.append(Middleware(PersonalToken, personal=personal))
+        routes += personal.routes()
+    return {"middleware": middleware, "routes": routes}

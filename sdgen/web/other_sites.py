@@ -1,0 +1,72 @@
+"""What a page of another site may do here through a visitor's browser: nothing in his name.
+
+Browsers send cookies along with what other sites' pages ask for, and Gradio lets any site call a
+public app. So a request that a page of another site makes loses its cookies: it is a program's
+without a token, or without a login. Where the app is for this machine alone, such a request
+cannot change anything at all, e.g. fill the disk with uploads. Following a link is no such request.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def is_from_another_site(method: str, headers: Mapping[str, str], scheme: str = "http") -> bool:
+    """True where a page of another origin made the request, as the browser says.
+
+    Sec-Fetch-Site is sent by browsers over https and to this machine, Origin with every POST.
+    Programs send neither. https://www.w3.org/TR/fetch-metadata
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        follows_a_link = method in _SAFE and headers.get("sec-fetch-mode") == "navigate"
+        return site not in ("same-origin", "none") and not follows_a_link
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    hosts = [headers.get("host", "")]
+    hosts += headers.get("x-forwarded-host", "").split(",")[:1]
+    return not any(_place(origin) == _place(f"{scheme}://{host}") for host in hosts if host)
+
+
+def _place(url: str) -> tuple[str, int | None] | None:
+    """Host and port of an address; None where it is none, e.g. "null"."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+        # Behind a proxy that ends TLS the scheme may not be known here; a port that is left out
+        # then stands for either.
+        return (parts.hostname, None if port in (80, 443) else port) if parts.hostname else None
+    except ValueError:
+        return None
+
+
+class OtherSites:
+    """The outermost of our middlewares: takes cookies, or all, from other sites' requests."""
+
+    def __init__(self, app: ASGIApp, *, may_call: bool) -> None:
+        """may_call: other sites' pages may use the endpoints, as strangers."""
+        self.app = app
+        self.may_call = may_call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            method = scope.get("method", "POST")  # a websocket can do anything
+            headers = Headers(scope=scope)
+            if is_from_another_site(method, headers, scope.get("scheme", "http")):
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": 1008})
+                    return
+                if not self.may_call and method not in _SAFE:
+                    refusal = PlainTextResponse("A page of another site cannot use this app.", 403)
+                    await refusal(scope, receive, send)
+                    return
+                kept = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
+                scope = {**scope, "headers": kept}
+        await self.app(scope, receive, send)

@@ -1,0 +1,118 @@
+"""A page of another site can do nothing in a visitor's name; links and programs still work."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from sdgen.config import Settings
+from sdgen.owners import new_token, owner_of_token
+from sdgen.web.other_sites import is_from_another_site
+from sdgen.web.visitors import COOKIE
+from tests.web_studio import WebStudio, add_picture, client_of, web_studio
+
+TOKEN = new_token()
+HERE = {"host": "pictures.example"}
+
+SAME = [
+    ("POST", {}),  # a program
+    ("GET", {}),
+    ("POST", {"sec-fetch-site": "same-origin", "origin": "https://pictures.example"}),
+    ("GET", {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}),  # typed, a bookmark
+    ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}),  # a link, a frame
+    ("POST", {"origin": "http://pictures.example"}),  # plain http in a local network
+    ("POST", {"origin": "https://pictures.example"}),  # a proxy that ends TLS
+    ("POST", {"origin": "https://pictures.example:443"}),
+    ("POST", {"origin": "HTTPS://Pictures.Example"}),
+]
+OTHER = [
+    ("POST", {"sec-fetch-site": "cross-site"}),
+    ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}),
+    ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}),  # an <img>
+    ("POST", {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}),  # another port
+    ("POST", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}),  # a form
+    ("POST", {"origin": "https://evil.example"}),
+    ("POST", {"origin": "null"}),
+    ("POST", {"origin": "https://pictures.example.evil.example"}),
+    ("POST", {"origin": "https://pictures.example@evil.example"}),
+    ("POST", {"origin": "http://pictures.example:3000"}),
+    ("POST", {"origin": "http://[broken"}),
+    ("GET", {"origin": "https://evil.example"}),
+]
+
+
+@pytest.mark.parametrize(("method", "headers"), SAME)
+def test_own_pages_links_and_programs(method: str, headers: dict[str, str]) -> None:
+    assert not is_from_another_site(method, HERE | headers)
+
+
+@pytest.mark.parametrize(("method", "headers"), OTHER)
+def test_other_sites(method: str, headers: dict[str, str]) -> None:
+    assert is_from_another_site(method, HERE | headers)
+
+
+def test_a_proxy_may_tell_the_host_in_another_header() -> None:
+    headers = {
+        "host": "127.0.0.1:7860",
+        "x-forwarded-host": "pictures.example, inner",
+        "origin": "https://pictures.example",
+    }
+    assert not is_from_another_site("POST", headers)
+    assert is_from_another_site("POST", headers | {"origin": "https://inner.example"})
+
+
+@pytest.fixture
+def studio(settings: Settings) -> Iterator[WebStudio]:
+    with web_studio(settings.data_dir) as made:
+        yield made
+
+
+def browser(studio: WebStudio, settings: Settings, **more: object) -> TestClient:
+    client = client_of(studio, settings, **more)
+    client.cookies.set(COOKIE, TOKEN)
+    return client
+
+
+def test_another_site_s_page_sees_no_pictures(studio: WebStudio, settings: Settings) -> None:
+    picture = add_picture(settings.data_dir, studio.gallery, owner_of_token(TOKEN), 1).id
+    client = browser(studio, settings)
+    where = f"/sdgen/picture/{picture}"
+    assert client.get(where).status_code == 200
+    for mode in ("cors", "no-cors"):
+        headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+        assert client.get(where, headers=headers).status_code == 404
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get(where, headers=link).status_code == 200
+
+
+def test_it_changes_nothing_on_an_app_for_this_machine(
+    studio: WebStudio, settings: Settings
+) -> None:
+    evil = {"Origin": "https://evil.example"}
+    assert browser(studio, settings).post("/", headers=evil).status_code == 403
+    assert browser(studio, settings).post("/").status_code == 200
+    assert browser(studio, settings).get("/", headers=evil).status_code == 200
+    public = settings.model_copy(update={"host": "0.0.0.0"})
+    for client in (browser(studio, public), browser(studio, settings, on_space=True)):
+        assert client.post("/", headers=evil).status_code == 200  # as a stranger
+
+
+def test_the_cookie_is_not_replaced_by_following_a_link(
+    studio: WebStudio, settings: Settings
+) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    answer = browser(studio, settings).get("/", headers=headers)
+    assert f"{COOKIE}={TOKEN};" in answer.headers["set-cookie"]
+
+
+def test_a_websocket_of_another_site_is_closed(studio: WebStudio, settings: Settings) -> None:
+    from starlette.websockets import WebSocketDisconnect
+
+    client = browser(studio, settings)
+    headers = {"Origin": "https://evil.example"}
+    with (
+        pytest.raises(WebSocketDisconnect) as closed,
+        client.websocket_connect("/", headers=headers),
+    ):
+        pass
+    assert closed.value.code == 1008
