@@ -3,17 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sdgen import credentials
 from sdgen.errors import StorageFailed
+from sdgen.gallery import Gallery
 from sdgen.job import GeneratedImage, Saved
 from sdgen.metadata import Enhancement, RecipeAdapter, encode_png, recipe_for
 from sdgen.pictures import save_picture
 from sdgen.request import GenerateRequest
-
-if TYPE_CHECKING:
-    from sdgen.gallery import Gallery
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class PictureKeeper:
     def __init__(
         self,
         data_dir: Path,
-        gallery: "Callable[[], Gallery]",
+        gallery: Callable[[], Gallery],
         *,
         sign: bool,
         saved: Callable[[], None] = lambda: None,

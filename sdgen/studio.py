@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sdgen import model_files as default_model_files
 from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
 from sdgen.enhance import Choice, Draft, Enhancer, Service
 from sdgen.errors import InvalidRequest, ShuttingDown
+from sdgen.gallery import Gallery
 from sdgen.history import History, Leave
 from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
@@ -50,9 +50,6 @@ from sdgen.studio_store import Store
 from sdgen.studio_verify import verify_picture
 from sdgen.tokens import Tokens
 from sdgen.verify import Verification
-
-if TYPE_CHECKING:
-    from sdgen.gallery import Gallery
 
 __all__ = ["ModelCard", "ModelFiles", "OnProgress", "Order", "Studio", "enhancement_of"]
 
@@ -228,7 +225,7 @@ class Studio:
             return self._queue
 
     @property
-    def gallery(self) -> "Gallery":
+    def gallery(self) -> Gallery:
         """All pictures of the data folder, each shown to its owner alone."""
         return self._store.gallery
 

@@ -3,15 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from sdgen.config import Settings
 from sdgen.errors import StorageFailed
+from sdgen.gallery import Gallery
 from sdgen.history import History
 from sdgen.queue import AppLock
-
-if TYPE_CHECKING:
-    from sdgen.gallery import Gallery
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +42,8 @@ class Store:
             return self._history
 
     @property
-    def gallery(self) -> "Gallery":
+    def gallery(self) -> Gallery:
         """The pictures. Raises StorageFailed."""
-        from sdgen.gallery import Gallery
-
         history = self.history
         with self._opening:
             if self._gallery is None:

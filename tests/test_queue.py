@@ -394,7 +394,7 @@ def test_a_disk_that_is_nearly_full_takes_nothing_new(tmp_path: Path) -> None:
     with app(tmp_path, disk_warn_mb=10**9) as studio:
         assert studio.disk().low
         assert not studio.disk().full
-        submit(studio)
+        end_of(submit(studio)[0])
     with app(tmp_path, disk_reserve_mb=10**9) as studio:
         with pytest.raises(StorageFailed, match="MB left"):
             submit(studio)

@@ -27,11 +27,14 @@ running = st.dictionaries(people, st.integers(0, 3))
 paused = st.frozensets(people, max_size=2)
 
 
-@given(queues(), running, paused)
+served = st.dictionaries(people, st.floats(0, 100))
+
+
+@given(queues(), served, paused)
 def test_everybody_is_in_it_once_and_in_his_own_order(
-    queue: list[Waiting], busy: dict[str, int], stopped: frozenset[str]
+    queue: list[Waiting], before: dict[str, float], stopped: frozenset[str]
 ) -> None:
-    order = in_turn(queue, busy, stopped)
+    order = in_turn(queue, before, stopped)
     assert sorted(job.id for job in order) == sorted(job.id for job in queue)
     for person in ("ann", "bob", "cat"):
         mine = [job for job in order if job.turns == person]
@@ -43,21 +46,37 @@ def test_everybody_is_in_it_once_and_in_his_own_order(
 @given(queues().map(lambda queue: [Waiting(j.id, j.turns, j.place, j.created) for j in queue]))
 def test_a_newcomer_waits_for_at_most_one_job_of_each_other(queue: list[Waiting]) -> None:
     newcomer = Waiting("new", "newcomer", 0.0, 1e9)
-    order = in_turn([*queue, newcomer], {})
+    order = in_turn([*queue, newcomer])
     before = [job.turns for job in order[: order.index(newcomer)]]
     assert len(before) == len(set(before))
 
 
-def test_jobs_at_work_count_as_turns_taken() -> None:
+def test_whose_turn_is_longest_ago_is_next() -> None:
     ann, bob = Waiting("a", "ann", 0, 1), Waiting("b", "bob", 0, 2)
-    assert in_turn([ann, bob], {})[0] == ann
-    assert in_turn([ann, bob], {"ann": 1})[0] == bob
+    assert in_turn([ann, bob])[0] == ann
+    assert in_turn([ann, bob], {"ann": 5.0})[0] == bob
+    assert in_turn([ann, bob], {"ann": 5.0, "bob": 6.0})[0] == ann
+
+
+@given(queues(), served)
+def test_the_order_that_is_told_is_the_one_that_happens(
+    queue: list[Waiting], before: dict[str, float]
+) -> None:
+    queue = [Waiting(job.id, job.turns, job.place, job.created) for job in queue]
+    told, happened, now = in_turn(queue, before), [], 1000.0
+    while queue:
+        job = in_turn(queue, before)[0]
+        queue.remove(job)
+        happened.append(job)
+        now += 1
+        before = {**before, job.turns: now}
+    assert told == happened
 
 
 def test_a_group_takes_one_turn() -> None:
     pair = [Waiting(f"p{i}", "ann", i, i, "pair") for i in range(2)]
     later, bob = Waiting("later", "ann", 9, 9), Waiting("b", "bob", 0, 5)
-    assert [job.id for job in in_turn([*pair, later, bob], {})] == ["p0", "p1", "b", "later"]
+    assert [job.id for job in in_turn([*pair, later, bob])] == ["p0", "p1", "b", "later"]
 
 
 def start(

@@ -31,6 +31,7 @@ log = logging.getLogger("sdgen.jobs")
 
 TICK = 1.0  # seconds; how often the thread looks for watchers that left and ends to write again
 REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
+SERVED = 1000  # people whose last turn is remembered
 REMEMBERED_JOBS = 8  # of one person
 RESTARTED = "The app was restarted before it was done, and its caller was gone."
 LEFT = "Nobody was watching any more."
@@ -64,6 +65,7 @@ class JobQueue:
         self._changed = threading.Condition()
         self._entries: dict[str, Entry] = {}
         self._paused: frozenset[str] = frozenset()
+        self._served: dict[str, float] = {}  # when a person's job started last, by `turns`
         self._shown: dict[str, deque[tuple[float, Job]]] = {}  # owner -> jobs that ended lately
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         self._left: dict[str, float] = {}  # owner -> since when nobody watches
@@ -105,6 +107,10 @@ class JobQueue:
             self._thread.join(max(0.0, deadline - time.monotonic()))
         for thread in list(self._followers):
             thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            entries, self._entries = self._entries, {}
+        for entry in entries.values():
+            entry.job.publish(Failed(GenerationFailed(GOES_ON)))
 
     # --- asking
 
@@ -306,7 +312,7 @@ class JobQueue:
 
     def _in_turn(self) -> list[Waiting]:
         waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]
-        return in_turn(waiting, self._running(), self._paused)
+        return in_turn(waiting, self._served, self._paused)
 
     def _running(self) -> dict[str, int]:
         running: dict[str, int] = {}
@@ -376,6 +382,7 @@ class JobQueue:
             self._running(),
             {entry.row.group for entry in self._entries.values() if entry.run},
             self._paused,
+            self._served,
             max_running=self._settings.max_running,
             room=self._status().room,
         )
@@ -395,6 +402,10 @@ class JobQueue:
                 self._history.start_job(row.id, time.time())
                 entry.run = run
                 entry.row = replace(row, state="running", attempts=row.attempts + 1)
+                self._served.pop(entry.turns, None)
+                self._served[entry.turns] = time.monotonic()
+                if len(self._served) > SERVED:
+                    del self._served[next(iter(self._served))]
             run.begin()
         except QueueFull:  # the engine has work that did not come from here; a tick later, again
             with self._changed:

@@ -1,7 +1,10 @@
 """Who is next: people take turns, each in the order that they gave their own jobs. Pure policy."""
 
+import heapq
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -16,25 +19,35 @@ class Waiting:
 
 
 def in_turn(
-    waiting: Sequence[Waiting], running: Mapping[str, int], paused: Collection[str] = ()
+    waiting: Sequence[Waiting],
+    served: Mapping[str, float] = MappingProxyType({}),
+    paused: Collection[str] = (),
 ) -> list[Waiting]:
     """The waiting jobs in the order in which they will start; those of the paused come last.
 
-    running: how many jobs of each person are at work. A person's k-th job waits for everybody
-    else's (k - 1)-th, counting those at work, so a newcomer's first job passes all second ones.
+    served: when a job of each person started last. Whose turn is longest ago is next, so a
+    newcomer waits for at most one job of each other. A group takes one turn.
     """
-    own: dict[str, list[Waiting]] = {}
+    own: dict[str, deque[Waiting]] = {}
     for job in sorted(waiting, key=lambda job: (job.place, job.created)):
-        own.setdefault(job.turns, []).append(job)
-    ranked: list[tuple[bool, int, float, int, Waiting]] = []
-    for turns, jobs in own.items():
-        round_, group = running.get(turns, 0) - 1, ""
-        for number, job in enumerate(jobs):
-            if not group or job.group != group:
-                round_ += 1  # a group takes one turn
-            group = job.group
-            ranked.append((turns in paused, round_, jobs[0].created, number, job))
-    return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:-1])]
+        own.setdefault(job.turns, deque()).append(job)
+    newest = max(served.values(), default=0.0)
+    turns = [
+        (turns in paused, served.get(turns, 0.0), min(job.created for job in jobs), turns)
+        for turns, jobs in own.items()
+    ]
+    heapq.heapify(turns)
+    order: list[Waiting] = []
+    while turns:
+        stopped, _, created, person = heapq.heappop(turns)
+        jobs = own[person]
+        order.append(jobs.popleft())
+        while jobs and jobs[0].group and jobs[0].group == order[-1].group:
+            order.append(jobs.popleft())
+        if jobs:
+            newest += 1.0
+            heapq.heappush(turns, (stopped, newest, created, person))
+    return order
 
 
 def next_to_start(
@@ -42,6 +55,7 @@ def next_to_start(
     running: Mapping[str, int],
     running_groups: Collection[str],
     paused: Collection[str],
+    served: Mapping[str, float] = MappingProxyType({}),
     *,
     max_running: int,
     room: int,
@@ -54,7 +68,7 @@ def next_to_start(
     """
     if sum(running.values()) >= max_running:
         return None
-    for job in in_turn(waiting, running, paused):
+    for job in in_turn(waiting, served, paused):
         if job.turns in paused:
             return None
         begun = bool(job.group) and job.group in running_groups

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sdgen.errors import (
     AdapterUnavailable,
@@ -15,6 +15,7 @@ from sdgen.errors import (
     SdgenError,
     StorageFailed,
 )
+from sdgen.gallery import Gallery
 from sdgen.history import JobRow, JobState
 from sdgen.job import (
     Failed,
@@ -34,9 +35,6 @@ from sdgen.metadata import RecipeAdapter, read_recipe
 from sdgen.pictures import day_folder, job_picture_name
 from sdgen.queue.views import Order
 from sdgen.request import GenerateRequest
-
-if TYPE_CHECKING:
-    from sdgen.gallery import Gallery
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Tools:
     prepare: Callable[[GenerateRequest], Prepared]
     submit: Callable[[GenerateRequest], Job]
     keeper: PictureKeeper
-    gallery: "Callable[[], Gallery]"
+    gallery: Callable[[], Gallery]
 
 
 @dataclass(frozen=True)
