@@ -93,7 +93,7 @@ class Gallery:
             for than, order in ((">", _OLDEST_FIRST), ("<", _NEWEST_FIRST)):
                 how = f"{where} AND (created, id) {than} (?, ?) {order} LIMIT 1"
                 one = db.execute(f"SELECT id FROM pictures {how}", [*values, row.created, row.id])
-                found.append("".join(*one.fetchall()))
+                found.append("".join(name for (name,) in one))
         return found[0], found[1]
 
     def models(self, owner: str) -> list[str]:
