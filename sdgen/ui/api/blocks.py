@@ -1,0 +1,28 @@
+"""Gradio's Blocks, whose endpoints get what a program sent."""
+
+from typing import Any
+
+import gradio as gr
+from gradio.components.api_component import Api
+
+
+class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
+    """As gr.Blocks; but of the arguments of gr.api's endpoints nothing is looked at before them.
+
+    Gradio takes any object that looks like an uploaded file for one, wherever it stands, and
+    fails without a word to the program where it is none, or where an argument is missing. Our
+    endpoints check for themselves, and answer in sentences. Nor does it keep them, then.
+    """
+
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """The arguments of a call, with defaults for those that are missing."""
+        blocks = block_fn.inputs
+        if not blocks or not all(isinstance(block, Api) for block in blocks):
+            processed: list[Any] = await super().preprocess_data(
+                block_fn, inputs, state, explicit_call
+            )
+            return processed
+        given = inputs[: len(blocks)]
+        return [*given, *(block.value for block in blocks[len(given) :])]

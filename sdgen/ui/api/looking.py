@@ -1,0 +1,137 @@
+"""The endpoints that keep nothing: enhance, models, adapters, inspect_adapter, verify."""
+
+import gradio as gr
+
+from sdgen.errors import InvalidRequest, SdgenError
+from sdgen.studio import Studio
+from sdgen.ui.api.answers import judged
+from sdgen.ui.api.checks import (
+    helper,
+    name_of_model,
+    refused,
+    session_of,
+    uploaded,
+    whole,
+    words,
+)
+from sdgen.ui.api.types import JudgedAdapter, MadeDraft, OfferedModel, Verified
+
+OPERATOR_ONLY = "Only the operator of this app can bring files; give a name of `adapters`."
+
+
+def add_looking(studio: Studio, may_add: bool) -> None:
+    """Add them to the Blocks being built. may_add: callers may bring files."""
+
+    def enhance(
+        prompt: str,
+        model: str | None = None,
+        enhancer: str = "auto",
+        triggers: list[str] | None = None,
+        again: int = 0,
+        request: gr.Request | None = None,
+    ) -> MadeDraft:
+        """Write a richer prompt; nothing is drawn, and what the user said stays in it.
+
+        Args:
+            prompt: What the picture should show, in few words.
+            model: The model that would draw it; by default the app's own.
+            enhancer: builtin, api, or auto: the API where there is one.
+            triggers: Words that must be in it.
+            again: 1, 2, ...: other drafts.
+
+        Returns:
+            The whole text, what was added, what was lost, who wrote it, and a note.
+        """
+        try:
+            draft = studio.enhance(
+                prompt, model, helper(enhancer), triggers=words(triggers), again=whole(again),
+                session=session_of(request),
+            )  # fmt: skip
+        except SdgenError as error:
+            raise refused(error) from error
+        return MadeDraft(
+            text=draft.text,
+            added=list(draft.added),
+            dropped=list(draft.dropped),
+            engine=draft.engine,
+            model=draft.model,
+            note=draft.note,
+        )
+
+    def models() -> list[OfferedModel]:
+        """List the models that can be asked for, their defaults, and what they cost to fetch."""
+        return [
+            OfferedModel(
+                name=card.name,
+                title=card.title,
+                local=card.local,
+                download_bytes=card.download_bytes,
+                licence=card.licence,
+                width=card.width,
+                height=card.height,
+                steps=card.steps,
+                guidance_scale=card.guidance_scale,
+                sampler=card.sampler,
+            )
+            for card in studio.models()
+        ]
+
+    def adapters(model: str | None = None) -> list[JudgedAdapter]:
+        """List the LoRA adapters and what of each will apply to a model.
+
+        Args:
+            model: A name from `models`; by default the app's own.
+
+        Returns:
+            The adapters, those that fit first.
+        """
+        try:
+            return [judged(card) for card in studio.adapters(name_of_model(studio, model))]
+        except SdgenError as error:
+            raise refused(error) from error
+
+    def inspect_adapter(adapter: str | gr.FileData, model: str | None = None) -> JudgedAdapter:
+        """Examine one LoRA adapter before it is used; nothing is loaded and nothing is kept.
+
+        Args:
+            adapter: A name from `adapters`, or an uploaded .safetensors file.
+            model: A name from `models`; by default the app's own.
+
+        Returns:
+            What the file says, and what of it will apply to the model.
+        """
+        try:
+            chosen = name_of_model(studio, model)
+            if isinstance(adapter, str):
+                return judged(studio.inspect_adapter(adapter, chosen))
+            if not may_add:
+                raise InvalidRequest("adapter", OPERATOR_ONLY)
+            file = uploaded(adapter, "adapter", "a name of `adapters` or ")
+            return judged(studio.inspect_adapter_file(file, chosen))
+        except SdgenError as error:
+            raise refused(error) from error
+
+    def verify(picture: gr.FileData) -> Verified:
+        """Draw the recipe inside a picture again, exactly, and say how the two compare.
+
+        Args:
+            picture: An uploaded PNG of this app, or by A1111 and its kin.
+
+        Returns:
+            The answer, a sentence, how alike they are, and what differs.
+        """
+        try:
+            found = studio.verify(uploaded(picture, "picture"))
+        except SdgenError as error:
+            raise refused(error) from error
+        return Verified(
+            answer=found.answer,
+            sentence=found.sentence,
+            ssim=found.ssim,
+            largest=found.largest,
+            differs=list(found.differs),
+            altered=found.altered,
+        )
+
+    for endpoint in (enhance, models, adapters, inspect_adapter, verify):
+        gr.api(endpoint, concurrency_limit=None)
