@@ -301,8 +301,11 @@ class EngineStatus:
 class Engine(Protocol):
     """The one seam between asking and drawing; tests put a fake here."""
 
-    def submit(self, request: GenerateRequest) -> Job:
-        """Queue a request. Raises QueueFull, ModelUnavailable, InvalidRequest or ShuttingDown."""
+    def submit(self, request: GenerateRequest, job_id: str = "") -> Job:
+        """Queue a request. job_id: what its job is called, in the log too; "" for a new name.
+
+        Raises QueueFull, ModelUnavailable, InvalidRequest or ShuttingDown.
+        """
 
     def status(self) -> EngineStatus:
         """A snapshot, at once."""

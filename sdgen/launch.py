@@ -29,11 +29,11 @@ from sdgen.errors import (
     ShuttingDown,
     StorageFailed,
 )
+from sdgen.logs import adopt_server, set_up
 
 if TYPE_CHECKING:
     from sdgen.studio import Studio
 
-log = logging.getLogger(__name__)
 
 GRACE = 4.0  # seconds for the running step to end and for pictures on their way to disk
 DEADLINE = 7.0  # seconds from a signal to the end, whatever hangs
@@ -55,10 +55,10 @@ ENVIRONMENT: Mapping[str, str] = {
 
 def main(argv: Sequence[str]) -> int:
     """Run the app until it is told to stop; the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     on_space = "SPACE_ID" in os.environ
     try:
         settings = read_settings(**vars(parser().parse_args(argv)))
+        set_up(settings)
         settings.login()  # a wrong form is said before anything starts
         refuse_public(settings, on_space)
         refuse_mcp_without_its_package(settings)
@@ -190,6 +190,7 @@ def serve(settings: Settings, on_space: bool) -> int:
     finally:
         gc.freeze()
         gc.enable()
+    adopt_server()
     say(f"sdgen is at {share_url or local_url}")
     stop.wait(PAGE_FIRST)
     if on_space:

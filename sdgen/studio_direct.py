@@ -31,7 +31,7 @@ class DirectJobs:
         """Submit a request. Raises what preparing and submitting it raise."""
         prepared = self._tools.prepare(request)
         with self._lock:
-            inner = self._tools.submit(prepared.asked)
+            inner = self._tools.submit(prepared.asked, "")
             outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
             for note in prepared.notes:
                 outer.publish(Note(note))

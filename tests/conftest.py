@@ -101,13 +101,13 @@ class FakeEngine:
         self._thread = threading.Thread(target=self._work, name="fake-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, request: GenerateRequest) -> Job:
+    def submit(self, request: GenerateRequest, job_id: str = "") -> Job:
         with self._changed:
             if self._closed:
                 raise ShuttingDown
             if len(self._waiting) >= self.max_queue:
                 raise QueueFull(len(self._waiting))
-            job = Job(request, on_cancel=self._wake)
+            job = Job(request, on_cancel=self._wake, job_id=job_id)
             self.submitted.append(request)
             job.publish(Queued(len(self._waiting) + (self._running is not None)))
             self._waiting.append(job)

@@ -23,7 +23,9 @@ from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
 
 pytestmark = GRADIO_WARNINGS
-PUBLIC_ENDPOINTS = {"generate", "models", "enhance", "adapters", "inspect_adapter", "verify"}
+PUBLIC_ENDPOINTS = {
+    "generate", "submit", "job", "cancel", "models", "enhance", "adapters", "inspect_adapter", "verify",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -35,8 +37,10 @@ def demo(studio: Studio, settings: Settings) -> Iterator[Any]:
     gc.collect()
 
 
-def test_no_setting_of_gradio_is_forgotten(demo: Any, settings: Settings) -> None:
-    options = launch_options(settings)
+def test_no_setting_of_gradio_is_forgotten(
+    demo: Any, studio: Studio, settings: Settings
+) -> None:
+    options = launch_options(studio, settings)
     expected = {
         "show_error": False,
         "run_history": False,
@@ -51,7 +55,7 @@ def test_no_setting_of_gradio_is_forgotten(demo: Any, settings: Settings) -> Non
         "mcp_server": False,
     }
     assert {name: options[name] for name in expected} == expected
-    assert launch_options(settings, on_space=True)["max_file_size"] == "32mb"
+    assert launch_options(studio, settings, on_space=True)["max_file_size"] == "32mb"
     assert options["max_threads"] > settings.max_queue
     assert demo.api_open is False
     assert demo.delete_cache is not None
@@ -76,7 +80,7 @@ def test_pictures_are_handed_over_as_files_never_as_pixels(demo: Any) -> None:
 
 def test_what_a_browser_keeps_has_a_fixed_key_and_no_secret(demo: Any) -> None:
     kept = [block for block in demo.blocks.values() if isinstance(block, gr.BrowserState)]
-    assert {block.storage_key for block in kept} >= {"sdgen.form", "sdgen.pictures"}
+    assert {block.storage_key for block in kept} >= {"sdgen.form", "sdgen.enhance"}
     assert len({block.secret for block in kept}) == 1
     kept_ids = {block._id for block in kept}
     for event in demo.fns.values():
@@ -103,8 +107,8 @@ def test_gradio_s_environment_is_set_before_it_is_needed(
     assert "GRADIO_TEMP_DIR" not in os.environ
 
 
-def test_a_space_is_public_by_nature(settings: Settings) -> None:
-    options = launch_options(settings, on_space=True)
+def test_a_space_is_public_by_nature(studio: Studio, settings: Settings) -> None:
+    options = launch_options(studio, settings, on_space=True)
     assert options["server_name"] == "0.0.0.0"
     assert options["share"] is False
     launch.refuse_public(settings, on_space=True)
@@ -221,7 +225,7 @@ def test_further_tabs_are_those_that_are_here_and_are_closed_at_the_end(
     (extra,) = opened
     assert isinstance(extra, extra_tab.Extra)
     titles = [block.label for block in page.blocks.values() if isinstance(block, gr.Tab)]
-    assert titles == ["Generate", "Here"]
+    assert titles == ["Generate", "Gallery", "Here"]
     page.close(verbose=False)
     del page, tabs
     gc.collect()

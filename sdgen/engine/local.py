@@ -87,10 +87,10 @@ class LocalEngine:
 
     # ---- called from any thread ---------------------------------------------------------------
 
-    def submit(self, request: GenerateRequest) -> Job:
+    def submit(self, request: GenerateRequest, job_id: str = "") -> Job:
         """Queue a request. Raises QueueFull, ModelUnavailable or ShuttingDown."""
         spec = find_model(request.model)
-        job = Job(request, on_cancel=lambda: self._withdraw(job))
+        job = Job(request, on_cancel=lambda: self._withdraw(job), job_id=job_id)
         with self._changed:
             if self._closing:
                 raise ShuttingDown

@@ -105,7 +105,7 @@ class GridRun(PicturesRun):
     def _start_one(self) -> None:
         """Raises QueueFull, and what refuses the cell."""
         row, column, request = self._waiting[0]
-        job = self._tools.submit(self._tools.prepare(request).asked)
+        job = self._tools.submit(self._tools.prepare(request).asked, self._job.id)
         job.listen(self._changed.set)
         self._waiting.popleft()
         self._working.append(_Cell(row, column, job, request.steps))

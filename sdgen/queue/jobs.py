@@ -19,6 +19,7 @@ from sdgen.config import Settings
 from sdgen.errors import GenerationFailed, QueueFull, SdgenError, ShuttingDown, StorageFailed
 from sdgen.history import History, JobRow, JobState, Leave
 from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopped
+from sdgen.logs import job_event
 from sdgen.owners import ANYONE, Visitor
 from sdgen.queue.entries import Entry, order_of, row_of, work_of
 from sdgen.queue.grid_run import GridRun
@@ -27,14 +28,13 @@ from sdgen.queue.order import Waiting, in_turn, next_to_start
 from sdgen.queue.run import End, PicturesRun, Tools, state_of
 from sdgen.queue.views import JobTold, Order, QueueView
 
-log = logging.getLogger("sdgen.jobs")
+log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds; how often the thread looks for watchers that left and ends to write again
 REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
 SERVED = 1000  # people whose last turn is remembered
 REMEMBERED_JOBS = 8  # of one person
 RESTARTED = "The app was restarted before it was done, and its caller was gone."
-LEFT = "Nobody was watching any more."
 GOES_ON = "The app is being restarted; this goes on afterwards."
 UNREADABLE = "It was asked for with another version of sdgen, whose request cannot be read here."
 
@@ -147,7 +147,7 @@ class JobQueue:
                     visitor,
                     place=place + number,
                     leave=leave or self._leave,
-                    created=now,
+                    created=now + number * 1e-6,  # so their order shows in it, too
                     group=group,
                 )
                 for number, order in enumerate(orders, start=1)
@@ -162,7 +162,7 @@ class JobQueue:
             self._tell_places()
             self._changed.notify_all()
         for job in jobs:
-            log.info("job %s accepted", job.id, extra={"job": job.id, "state": "waiting"})
+            job_event(job.id, "accepted", prompt=job.request.prompt)
         self._wake_all()
         return jobs
 
@@ -294,7 +294,7 @@ class JobQueue:
             visitor = Visitor(row.owner, row.payer)
             self._enter(replace(row, state="waiting"), order, visitor.turns)
             self._left[row.owner] = time.monotonic()
-            log.info("job %s taken up again", row.id, extra={"job": row.id, "state": "waiting"})
+            job_event(row.id, "taken up again", prompt=order.request.prompt)
 
     def _enter(self, row: JobRow, order: Order, turns: str) -> Entry:
         job = Job(
@@ -417,7 +417,7 @@ class JobQueue:
             with self._changed:
                 self._end(entry, End(state_of(error), error))
             return
-        log.info("job %s started", row.id, extra={"job": row.id, "state": "running"})
+        job_event(row.id, "started")
         with self._changed:
             self._tell_places()
             thread = threading.Thread(
@@ -472,11 +472,7 @@ class JobQueue:
         self._tell_places()
         self._changed.notify_all()
         self._ended(end.state, end.error)
-        log.info(
-            "job %s %s", entry.row.id, end.state,
-            extra={"job": entry.row.id, "state": end.state, "seconds": round(end.seconds, 3),
-                   "error": type(end.error).__name__ if end.error else ""},
-        )  # fmt: skip
+        job_event(entry.row.id, end.state, seconds=end.seconds, error=end.error)
 
     def _write_ends(self) -> None:
         """Write the ends that are not on disk yet; a full disk is tried again at the next tick."""
@@ -503,5 +499,5 @@ class JobQueue:
                 if not any(entry.row.owner == owner for entry in self._entries.values()):
                     del self._left[owner]
         for job in jobs:
-            log.info("job %s: nobody watches it any more", job.id, extra={"job": job.id})
+            job_event(job.id, "is watched by nobody any more")
             job.cancel()

@@ -50,12 +50,13 @@ class Prepared:
 class Tools:
     """What a job needs to be drawn and kept.
 
-    prepare: raises ModelUnavailable, AdapterUnavailable. submit: the engine's; raises QueueFull.
+    prepare: raises ModelUnavailable, AdapterUnavailable. submit: the engine's, with the name of the
+    job; raises QueueFull.
     """
 
     data_dir: Path
     prepare: Callable[[GenerateRequest], Prepared]
-    submit: Callable[[GenerateRequest], Job]
+    submit: Callable[[GenerateRequest, str], Job]
     keeper: PictureKeeper
     gallery: Callable[[], Gallery]
 
@@ -106,7 +107,7 @@ class PicturesRun:
         self._prepared = self._tools.prepare(
             request.model_copy(update={"seed": request.seed + self._first, "num_images": count})
         )
-        self._inner = self._tools.submit(self._prepared.asked)
+        self._inner = self._tools.submit(self._prepared.asked, self._job.id)
         for note in self._prepared.notes:
             self._job.publish(Note(note))
 
@@ -160,7 +161,8 @@ class PicturesRun:
         path = self._folder / f"{self._name(index)}.png"
         gallery = self._tools.gallery()
         row = gallery.find(path.stem, self._row.owner)
-        if row is None:
+        if row is None or not row.job:  # a row made from the file alone does not know its job
+            path = path if row is None else gallery.path(row)
             try:
                 recipe = read_recipe(path)
             except PictureUnreadable:

@@ -32,7 +32,7 @@ def address(studio: Studio, settings: Settings) -> Iterator[str]:
         patch.setenv("GRADIO_TEMP_DIR", cache)
         patch.setenv("OMP_NUM_THREADS", "1")
         demo = build(studio, settings, tabs=(("Train", add_tab),))
-        options = launch_options(settings) | {"server_port": free_port()}
+        options = launch_options(studio, settings) | {"server_port": free_port()}
         _, url, _ = demo.launch(**options)
         yield url
         demo.close(verbose=False)
