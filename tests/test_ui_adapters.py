@@ -1,6 +1,5 @@
 """Adapters on the page: trigger words, rows, picking, proof; as functions of plain values."""
 
-import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from sdgen.ui import adapter_rows, triggers
 from sdgen.ui.adapter_panel import AdapterPanel
 from sdgen.ui.form import ChosenAdapter, Form, chosen_adapters, request_fields
 from sdgen.ui.page import Page, View
+from sdgen.ui.viewing import Viewing
 from tests.conftest import FakeEngine
 from tests.picture_loras import fill, write_lora
+from tests.watchers import ME, pictures_of, settled
 
 HERO = {"name": "storm-hero", "scale": 0.8, "text_scale": None, "put": ["storm hero"]}
 SKIP = gr.skip()
@@ -143,22 +144,10 @@ def test_a_typed_trigger_is_not_put_in_again_and_stays_when_the_adapter_goes(
 
 
 def test_what_the_page_put_in_goes_with_the_adapter(panel: AdapterPanel) -> None:
-    _, chosen, prompt, _, _ = panel.add("storm-hero", [], "picturebook", "a beach")
-    with_chip = panel.chip(
-        value(chosen), "picturebook", prompt, event(name="storm-hero", word="red cape")
-    )
-    assert with_chip[1] == "red cape, storm hero, a beach"
-    gone = panel.dismiss(value(with_chip[0]), "picturebook", with_chip[1], event(name="storm-hero"))
+    with_chip = [{**HERO, "put": ["storm hero", "red cape"]}]
+    prompt = "red cape, storm hero, a beach"
+    gone = panel.dismiss(with_chip, "picturebook", prompt, event(name="storm-hero"))
     assert (value(gone[0]), gone[1]) == ([], "a beach")
-
-
-def test_a_chip_takes_its_word_out_again(panel: AdapterPanel) -> None:
-    told = event(name="storm-hero", word="storm hero")
-    chosen, prompt = panel.chip([HERO], "picturebook", "storm hero, a beach", told)
-    assert prompt == "a beach"
-    assert value(chosen)[0]["put"] == []
-    strange = event(name="storm-hero", word="<script>")
-    assert panel.chip([HERO], "picturebook", "x", strange) == [SKIP, SKIP]
 
 
 def test_one_that_does_not_fit_is_not_picked_and_says_why(panel: AdapterPanel) -> None:
@@ -263,45 +252,31 @@ def test_a_broken_file_is_named_with_the_reason(panel: AdapterPanel, settings: S
 
 
 def test_the_proof_strip_draws_three_strengths_of_one_seed(
-    studio: Studio, settings: Settings, engine: FakeEngine
+    studio: Studio, engine: FakeEngine
 ) -> None:
-    page = Page(studio, settings.data_dir, lambda path: f"served/{path.name}")
     form = Form(
         "storm hero <lora:storm-hero:0.3>", seed="7", steps=3, width=64, height=64, num_images=4,
         adapters=[HERO, {"name": "watercolour", "scale": 0.6}],
     )  # fmt: skip
-    views = list(page.proof(form, (), "storm-hero"))
+    assert Page(studio, most=9).proof(form, ME, "storm-hero") == View(notice="", last_seed=7)
+    stage = settled(studio)["stage"]
     strengths = [[use.scale for use in request.adapters] for request in engine.submitted]
     assert strengths == [[0.0, 0.6], [0.5, 0.6], [1.0, 0.6]]
     assert {request.seed for request in engine.submitted} == {7}
     assert {request.num_images for request in engine.submitted} == {1}
-    stage = next(view.stage for view in reversed(views) if view.stage)
     for label in ("Strength 0<", "Strength 0.5<", "Strength 1<"):
         assert label in stage
-    assert stage.count("served/") == 3
-    pictures = next(view.pictures for view in reversed(views) if view.pictures)
-    assert len(pictures) == 3
-
-
-def test_a_closed_window_stops_the_strip(
-    studio: Studio, settings: Settings, engine: FakeEngine
-) -> None:
-    engine.seconds_per_step = 0.05
-    page = Page(studio, settings.data_dir, str)
-    views = page.proof(Form("x", steps=100, adapters=[HERO]), (), "storm-hero")
-    list(itertools.islice(views, 3))
-    views.close()  # type: ignore[attr-defined]
-    assert engine.steps_taken < 100
+    assert stage.count("sdgen/picture/") == 3
 
 
 def test_a_picture_gives_its_adapters_back(studio: Studio, settings: Settings) -> None:
-    page = Page(studio, settings.data_dir, str)
     form = Form("x", steps=3, width=64, height=64, adapters=[HERO, {"name": "half", "scale": 0.4}])
-    views: list[View] = list(page.generate(form, ()))
-    assert any("Only 50 % of it" in (view.notice or "") for view in views)
-    pictures = next(view.pictures for view in reversed(views) if view.pictures)
+    Page(studio, most=9).generate(form, ME)
+    parts = settled(studio)
+    assert "Only 50 % of it" in parts["told"]
     (settings.data_dir / "adapters" / "half.safetensors").unlink()
-    filled = page.reuse(pictures[0].name, pictures)
+    (picture,) = pictures_of(studio)
+    filled = Viewing(studio).reuse(picture.id, ME)
     assert chosen_adapters(filled.fields["adapters"]) == (ChosenAdapter("storm-hero", 0.8),)
     assert "“half” (strength 0.4" in filled.notice
     assert "not here" in filled.notice

@@ -12,13 +12,15 @@ from sdgen.enhance import Draft, Enhancer, Service
 from sdgen.metadata import Enhancement, parameters_text, recipe_from_parameters
 from sdgen.models import ASSETS
 from sdgen.studio import Studio, enhancement_of
-from sdgen.ui.api_values import helper, whole, words
+from sdgen.ui.api.checks import helper, whole, words
 from sdgen.ui.enhance_row import EnhanceRow, updates
 from sdgen.ui.enhancing import Asking, Drafted, DraftView, Enhancing, Plan, plan
 from sdgen.ui.form import Form
 from sdgen.ui.page import Page
 from sdgen.ui.tiles import recipe_rows
+from sdgen.ui.viewing import Viewing
 from tests.conftest import FakeEngine, FakeModelFiles
+from tests.watchers import ME, Watcher, pictures_of, settled
 
 HERE = (ASSETS / "picturebook" / "words.json").is_file()
 needs_words = pytest.mark.skipif(not HERE, reason="the bundled model is not here")
@@ -132,14 +134,14 @@ def test_what_the_box_shows_is_what_runs(deeds: Enhancing) -> None:
 
 
 @needs_words
-def test_both_prompts_are_in_the_recipe_and_the_window(
-    studio: Studio, deeds: Enhancing, settings: Settings
-) -> None:
+def test_both_prompts_are_in_the_recipe_and_the_window(studio: Studio, deeds: Enhancing) -> None:
     draft = drafted(deeds, choice="api").draft
-    page = Page(studio, settings.data_dir, lambda path: path.name)
     form = FORM._replace(prompt=draft.text)
-    list(page.generate(form, (), enhancement_of(draft, draft.text)))
-    recipe = studio.recipe_of(studio.recent()[0])
+    Page(studio, most=9).generate(form, ME, enhancement_of(draft, draft.text))
+    settled(studio)
+    (picture,) = pictures_of(studio)
+    file = studio.gallery.path(picture)
+    recipe = studio.recipe_of(file)
     assert recipe.prompt == draft.text
     assert (recipe.original_prompt, recipe.enhanced_by) == ("a red robot", "api")
     assert recipe.enhancer_model == "small"
@@ -149,11 +151,11 @@ def test_both_prompts_are_in_the_recipe_and_the_window(
     again = recipe_from_parameters(parameters_text(recipe))
     assert again.original_prompt == "a red robot"
     assert again.notes == ()
-    filled = page.read_file(studio.recent()[0])
+    filled = Viewing(studio).read_file(file)
     assert plan(draft.text, "picturebook", "", filled.drafted, each=True) == Plan(
         draft.text, Enhancement("a red robot", "api", "small")
     )
-    assert b"helper.test" not in studio.recent()[0].read_bytes()
+    assert b"helper.test" not in file.read_bytes()
 
 
 def test_original_prompts_survive_a1111s_text() -> None:
@@ -167,38 +169,35 @@ def test_original_prompts_survive_a1111s_text() -> None:
         assert (read.original_prompt, read.enhanced_by) == (said, "built-in")
 
 
-def test_plain_and_enhanced_at_the_same_seed(
-    studio: Studio, settings: Settings, engine: FakeEngine
-) -> None:
-    page = Page(studio, settings.data_dir, lambda path: path.name)
+def test_plain_and_enhanced_at_the_same_seed(studio: Studio, engine: FakeEngine) -> None:
     enhancement = Enhancement("a red robot", "built-in")
-    views = list(page.compare(FORM._replace(seed=""), (), ENHANCED, enhancement))
+    Page(studio, most=9).compare(FORM._replace(seed=""), ME, ENHANCED, enhancement)
+    stage = settled(studio)["stage"]
     first, second = engine.submitted
     assert (first.prompt, second.prompt) == ("a red robot", ENHANCED)
     assert first.seed == second.seed
-    stage = [view.stage for view in views if view.stage][-1]
     assert stage.index("Your words") < stage.index("Enhanced")
     assert stage.count('aria-busy="false"') == 2
-    pictures = [view.pictures for view in views if view.pictures][-1]
+    pictures = pictures_of(studio)
     assert {picture.prompt for picture in pictures} == {"a red robot", ENHANCED}
-    recipes = {studio.recipe_of(path).original_prompt for path in studio.recent()}
-    assert recipes == {"", "a red robot"}
+    paths = map(studio.gallery.path, pictures)
+    assert {studio.recipe_of(path).original_prompt for path in paths} == {"", "a red robot"}
 
 
-def test_stop_stops_both(studio: Studio, settings: Settings, engine: FakeEngine) -> None:
+def test_stop_stops_both(studio: Studio, engine: FakeEngine) -> None:
     engine.seconds_per_step = 0.05
-    page = Page(studio, settings.data_dir, lambda path: path.name)
-    views = page.compare(FORM._replace(steps=150), (), ENHANCED, None)
-    page.stop(next(views).job_id or "")
-    assert "Stopped" in [view.stage for view in views if view.stage][-1]
+    page = Page(studio, most=9)
+    page.compare(FORM._replace(steps=150), ME, ENHANCED, None)
+    seen = Watcher(studio)
+    seen.wait(lambda parts: "Step" in parts["stage"])
+    page.stop(ME)
+    seen.wait(lambda parts: 'aria-busy="true"' not in parts["stage"])
+    assert "Stopped" in seen.parts["stage"]
     assert engine.steps_taken < 150
 
 
-def test_a_refused_pair_leaves_nothing_running(
-    studio: Studio, settings: Settings, engine: FakeEngine
-) -> None:
-    page = Page(studio, settings.data_dir, lambda path: path.name)
-    (view,) = page.compare(FORM, (), " ", None)
+def test_a_refused_pair_leaves_nothing_running(studio: Studio, engine: FakeEngine) -> None:
+    view = Page(studio, most=9).compare(FORM, ME, " ", None)
     assert "Prompt is empty" in (view.notice or "")
     assert engine.submitted == []
 

@@ -10,13 +10,17 @@ from sdgen.errors import InvalidRequest
 from sdgen.studio import Studio
 from sdgen.ui.form import FIELDS, Form, request_fields, saved_form
 
-FULL = Form("a cat", "blurry", "picturebook", "7", 12.0, 3.0, 256, 256.0, 2, "euler", True)
+FULL = Form(
+    "a cat", "blurry", "picturebook", "7", 12.0, 3.0, 256, 256.0, 2, "euler", True,
+    leave_out_prompt=True, several=True,
+)  # fmt: skip
 
 
 def test_a_full_form_is_a_request(studio: Studio) -> None:
     request = studio.request(model=FULL.model, **request_fields(FULL))
     assert (request.seed, request.steps, request.width, request.num_images) == (7, 12, 256, 2)
     assert request.exact
+    assert request.leave_out_prompt
 
 
 def test_what_is_left_empty_is_the_models_own(studio: Studio) -> None:

@@ -1,17 +1,57 @@
 // Runs once in each HTML component that holds buttons: a click becomes an event of the component.
-// Gradio's names here: element, trigger, watch.
-const EVENTS = ["open", "reuse", "again", "verify", "pick", "word"];
+// Gradio's names here: element, props, trigger, watch.
+const EVENTS = [
+  "open", "reuse", "again", "verify", "pick", "star", "discard", "restore", "halt",
+  "earlier", "later", "drop_job", "cancel_all", "pause", "resume", "link",
+];
+
+// Add a word to the prompt as it is in this moment, whatever the server has heard of it so far.
+const addWord = (word) => {
+  const box = document.querySelector("#prompt textarea");
+  box.value = `${box.value.trimEnd()} ${word}`.trim();
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+};
+
+const copy = async (button, text) => {
+  const words = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const box = document.createElement("textarea"); // an address without https has no clipboard
+    box.value = text;
+    button.after(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+    button.focus();
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = words), 2000);
+};
+
+const openGrid = () => {
+  const grid = document.getElementById("grid");
+  const head = grid?.querySelector("button.label-wrap");
+  if (head && !head.classList.contains("open")) head.click();
+  grid?.scrollIntoView({ block: "center" });
+};
 
 element.addEventListener("click", (click) => {
   const dialog = element.querySelector("dialog");
   if (click.target === dialog) dialog.close(); // the backdrop
   const button = click.target.closest("[data-action]");
-  if (!button) return;
-  const action = button.dataset.action;
+  if (!button || button.getAttribute("aria-disabled") === "true") return;
+  const { action, name, ids, on } = button.dataset;
   if (action === "reveal") button.closest(".sd-flagged").classList.add("sd-revealed");
-  if (action === "close") dialog.close();
-  if (action === "reuse" || action === "again") dialog.close();
-  if (EVENTS.includes(action)) trigger(action, { name: button.dataset.name });
+  if (["close", "reuse", "again", "grid", "discard", "restore"].includes(action)) dialog?.close();
+  if (action === "word") addWord(name);
+  if (action === "copy") copy(button, button.dataset.text);
+  if (action === "copy-link") copy(button, new URL(`./?recipe=${name}`, location.href).href);
+  const told = { name, ids: ids ? ids.split(" ") : [], on: on !== "false" };
+  if (EVENTS.includes(action)) trigger(action, told);
+  if (action !== "grid") return;
+  trigger("reuse", told);
+  openGrid();
 });
 
 element.addEventListener("keydown", (key) => {
@@ -21,10 +61,17 @@ element.addEventListener("keydown", (key) => {
   if (step) dialog.querySelector(step).click();
 });
 
+// What a closed dialog showed may be asked for again: the same value would not be drawn anew.
+element.addEventListener(
+  "close",
+  (event) => {
+    if (event.target.matches("dialog.sd-viewer")) props.value = "";
+  },
+  true,
+);
+
 watch("value", () => {
   const dialog = element.querySelector("dialog");
   if (dialog && !dialog.open) dialog.showModal();
-  const stage = element.querySelector(".sd-stage");
-  const idle = stage && stage.getAttribute("aria-busy") !== "true";
-  if (idle && document.activeElement?.id === "stop") document.getElementById("generate").focus();
 });
+window.sdgenFill?.(element); // what is live, where this is drawn later than the page

@@ -13,7 +13,7 @@ from sdgen.request import ADAPTERS_MAX
 from sdgen.studio import Studio
 from sdgen.studio_adapters import AdapterCard
 from sdgen.ui import adapter_rows, fetching, messages, triggers
-from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name, event_text
+from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.form import ChosenAdapter, chosen_adapters
 
 SCRIPT = (Path(__file__).parent / "adapters.js").read_text(encoding="utf-8")
@@ -80,7 +80,6 @@ class AdapterPanel:
         added = [self.pick, self.chosen, prompt, self.said, self.hub]
         self.pick.input(self.add, [self.pick, *state], added, **QUICK)
         self.chosen.dismiss(self.dismiss, state, [self.chosen, prompt, self.said], **QUICK)
-        self.chosen.chip(self.chip, state, [self.chosen, prompt], **QUICK)
         gr.on(
             [model.change, self.chosen.change], self.offer, [model, self.chosen],
             self.offered, **NEWEST,
@@ -122,20 +121,6 @@ class AdapterPanel:
             for word in each.put if each.name == name else ():
                 prompt = prompt if word.lower() in stay else triggers.take_out(prompt, word)
         return [_value(kept), prompt, ""]
-
-    def chip(self, value: object, model: str, prompt: str, event: gr.EventData) -> list[Update]:
-        """A trigger word goes into the prompt, or out of it."""
-        name, word = event_name(event), event_text(event, "word")
-        chosen = chosen_adapters(value)
-        if word not in adapter_rows.trigger_words(chosen, self._cards(model)):
-            return [gr.skip(), gr.skip()]
-        there = triggers.has(prompt, word)
-        prompt = triggers.take_out(prompt, word) if there else triggers.put_in(prompt, word)
-        changed = [
-            each if each.name != name else each._replace(put=_toggled(each.put, word, not there))
-            for each in chosen
-        ]
-        return [_value(changed), prompt]
 
     def add_file(self, path: str | None, value: object, model: str, prompt: str) -> list[Update]:
         """Take a file in, examine it, and choose it."""
@@ -271,11 +256,6 @@ class AdapterPanel:
 
 def _value(chosen: Sequence[ChosenAdapter]) -> Update:
     return gr.update(value=[each.as_value() for each in chosen])
-
-
-def _toggled(put: tuple[str, ...], word: str, there: bool) -> tuple[str, ...]:
-    rest = tuple(each for each in put if each != word)
-    return (*rest, word) if there else rest
 
 
 def chosen_names(value: Any) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 // Runs once in the panel of chosen adapters. The component's value is the list of what is chosen:
 // [{name, scale, text_scale, put}]; the server draws the rows, and strengths are kept here.
 // Gradio's names here: element, props, trigger, watch.
-const EVENTS = ["dismiss", "chip", "proof"];
+const EVENTS = ["dismiss", "proof"];
 const chosen = () => (Array.isArray(props.value) ? props.value : []);
 const opened = new Set(); // names whose facts are shown; drawing the rows again would close them
 const rowOf = (part) => part.closest(".sd-adapter");
@@ -71,8 +71,40 @@ element.addEventListener(
   true,
 );
 
+// Trigger words go into the prompt, and out of it, as it is in this moment: what somebody types
+// meanwhile is not lost on a way to the server and back. As sdgen/ui/triggers.py does it.
+const patternOf = (trigger) => {
+  const words = trigger.trim().split(/\s+/);
+  const plain = words.map((word) => word.replace(/[\^$.*+?()[\]{}|/\\]/g, "\\$&")).join("\\s+");
+  return new RegExp(`(?<![\\p{L}\\p{N}_])${plain}(?![\\p{L}\\p{N}_])`, "iu");
+};
+
+const takenOut = (prompt, found) => {
+  const before = prompt.slice(0, found.index);
+  const after = prompt.slice(found.index + found[0].length);
+  if (!before.trim()) return after.replace(/^\s*,?\s*/, "");
+  if (!after.trim()) return before.replace(/\s*,?\s*$/, "");
+  if (/,\s*$/.test(before) && /^\s*,/.test(after)) return before.replace(/\s*,\s*$/, "") + after;
+  return /\s$/.test(before) ? `${before.trimEnd()} ${after.trimStart()}` : before + after;
+};
+
+const chip = (button) => {
+  const { word } = button.dataset;
+  const box = document.querySelector("#prompt textarea");
+  const found = patternOf(word).exec(box.value);
+  if (found) box.value = takenOut(box.value, found);
+  else box.value = box.value.trim() ? `${word.trim()}, ${box.value}` : word.trim();
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  button.setAttribute("aria-pressed", String(!found));
+  const { name } = rowOf(button).dataset;
+  const put = chosen().find((use) => use.name === name)?.put ?? [];
+  const rest = put.filter((each) => each !== word);
+  change(name, "put", found ? rest : [...rest, word]);
+};
+
 element.addEventListener("click", (click) => {
   const button = click.target.closest("[data-action]");
+  if (button?.dataset.action === "chip") chip(button);
   if (!button || !EVENTS.includes(button.dataset.action)) return;
   const name = rowOf(button)?.dataset.name ?? "";
   trigger(button.dataset.action, { name, word: button.dataset.word ?? "" });

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from sdgen import several
 from sdgen.request import GUIDANCE_MAX, IMAGES_MAX, PROMPT_CHARS, STEPS_MAX
 from sdgen.samplers import SAMPLER_TITLES
 from sdgen.studio import ModelCard
@@ -29,6 +30,8 @@ class Controls:
     sampler: gr.Dropdown
     exact: gr.Checkbox
     adapters: gr.HTML  # of AdapterPanel
+    leave_out_prompt: gr.Checkbox
+    several: gr.Checkbox
 
     def in_order(self) -> list[Any]:
         """The components in the order of Form's fields."""
@@ -44,7 +47,26 @@ def prompt_box() -> gr.Textbox:
         max_lines=8,
         autofocus=True,
         elem_id="prompt",
-        max_length=PROMPT_CHARS,
+        max_length=several.TEXT_CHARS,  # of all prompts together; one has its own limit
+    )
+
+
+def several_box() -> gr.Checkbox:
+    """Whether the prompt is many."""
+    return gr.Checkbox(
+        label="Several prompts",
+        info="One a line; {red|blue} robot makes each",
+        container=False,
+        elem_id="several",
+    )
+
+
+def leave_out_box() -> gr.Checkbox:
+    """Whether the file says what was asked for."""
+    return gr.Checkbox(
+        label="Leave the prompt out of the file",
+        info="The rest of its recipe and its marks stay",
+        elem_id="leave-out",
     )
 
 

@@ -29,6 +29,8 @@ class Form(NamedTuple):
     sampler: str | None = None
     exact: bool = False
     adapters: object = ()  # what chosen_adapters reads; a browser may send anything
+    leave_out_prompt: bool = False
+    several: bool = False  # the prompt is many: one a line, and {red|blue} choices
 
 
 class ChosenAdapter(NamedTuple):
@@ -51,10 +53,12 @@ _WHOLE = ("steps", "width", "height", "num_images")
 def request_fields(form: Form) -> dict[str, object]:
     """The fields of a request, without the model; None where the model's default counts.
 
+    `several` is no field of a request: the page makes one request of each prompt.
+
     Whole numbers arrive from browsers as 12 or 12.0; 12.5 stays and is refused later by name.
     """
     fields: dict[str, object] = form._asdict()
-    del fields["model"]
+    del fields["model"], fields["several"]
     for name in _WHOLE:
         value = fields[name]
         if isinstance(value, float) and math.isfinite(value) and value.is_integer():
@@ -65,6 +69,7 @@ def request_fields(form: Form) -> dict[str, object]:
     elif re.fullmatch(r"-?\d{1,20}", seed, re.ASCII):
         fields["seed"] = int(seed)
     fields["exact"] = bool(form.exact)
+    fields["leave_out_prompt"] = bool(form.leave_out_prompt)
     fields["adapters"] = [
         {"name": chosen.name, "scale": chosen.scale, "text_scale": chosen.text_scale}
         for chosen in chosen_adapters(form.adapters)
@@ -109,7 +114,7 @@ def saved_form(saved: object) -> Form:
         match name:
             case "prompt" | "negative_prompt" | "model" | "seed" | "sampler":
                 good = isinstance(value, str)
-            case "exact":
+            case "exact" | "leave_out_prompt" | "several":
                 good = isinstance(value, bool)
             case "adapters":
                 value = [chosen.as_value() for chosen in chosen_adapters(value)]

@@ -2,16 +2,17 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL import Image
 
+from sdgen.history import PictureRow
 from sdgen.job import (
     Event,
     Failed,
     Finished,
+    Job,
     Loading,
     Note,
     Preview,
@@ -20,55 +21,72 @@ from sdgen.job import (
     Saved,
     Stopped,
 )
-from sdgen.request import GenerateRequest
 from sdgen.ui import messages
 
 PREVIEW_QUALITY = 80  # WebP; a preview is a small soft picture that lives for a moment
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One finished picture, as a browser window remembers it."""
-
-    name: str  # of its file, below the pictures folder
-    url: str  # where the browser gets it; "" where it is withheld
-    seed: int
-    prompt: str
-    width: int  # pixels
-    height: int  # pixels
-    flagged: str = ""  # why the model's safety checker objects
-
-
-@dataclass(frozen=True)
 class Forming:
     """A job on its way. `saved[i]` and `previews[i]` belong to picture i of the request."""
 
-    request: GenerateRequest
+    job_id: str
+    prompt: str
+    seed: int  # of picture 0; a sheet has one for all its cells
+    ratio: str  # width/height of a picture, as CSS has it
+    group: str = ""  # jobs of one group are shown side by side
+    label: str = ""
+    is_grid: bool = False
     words: str = "Starting"
     fraction: float | None = None  # of the work done; None: not known
     previews: tuple[str, ...] = ()  # data: URIs, "" where there is none yet
-    saved: tuple[Picture | None, ...] = ()
+    saved: tuple[PictureRow | None, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""  # why it failed, for the user
     ended: bool = False
+    was_seen_running: bool = False
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[PictureRow, ...]:
         """Those that are finished, in the order of their index."""
         return tuple(picture for picture in self.saved if picture is not None)
 
+    @property
+    def is_worth_showing(self) -> bool:
+        """False for a job that was cancelled before it began."""
+        return not self.ended or bool(self.pictures or self.problem) or self.was_seen_running
 
-Serve = Callable[[Path, str], Picture]  # makes a finished file visible; see page.Page.picture
+    def without(self, ids: Collection[str]) -> "Forming":
+        """The same without pictures that were thrown away."""
+        kept = (row if row is None or row.id not in ids else None for row in self.saved)
+        return replace(self, saved=tuple(kept)) if ids else self
 
 
-def begin(request: GenerateRequest) -> Forming:
-    """A job that was just accepted."""
-    nothing: tuple[Picture | None, ...] = (None,) * request.num_images
-    return Forming(request, previews=("",) * request.num_images, saved=nothing)
+FindRow = Callable[[Saved], PictureRow | None]  # None: it was thrown away meanwhile
 
 
-def advance(forming: Forming, event: Event, picture_of: Callable[[Saved], Picture]) -> Forming:
-    """The value after one more event; `picture_of` makes a saved file visible to the browser."""
+def begin(job: Job) -> Forming:
+    """A job, before its first event."""
+    request, grid = job.request, job.grid
+    count = request.num_images if grid is None else 1
+    columns, rows = 1, 1
+    if grid is not None:
+        columns, rows = grid.columns, grid.rows
+    return Forming(
+        job.id,
+        request.prompt,
+        request.seed,
+        ratio=f"{request.width * columns}/{request.height * rows}",
+        group=job.group,
+        label=job.label,
+        is_grid=grid is not None,
+        previews=("",) * count,
+        saved=(None,) * count,
+    )
+
+
+def advance(forming: Forming, event: Event, find_row: FindRow) -> Forming:
+    """The value after one more event; `find_row` finds a saved picture in the gallery."""
     match event:
         case Queued(ahead):
             return replace(forming, words=messages.queue_words(ahead))
@@ -79,17 +97,17 @@ def advance(forming: Forming, event: Event, picture_of: Callable[[Saved], Pictur
             return replace(forming, words=words, fraction=step / max(steps, 1))
         case Preview(images):
             uris = tuple(
-                forming.previews[i] if image is None else data_uri(image)
-                for i, image in enumerate(images)
+                before if image is None else data_uri(image)
+                for before, image in zip(forming.previews, images, strict=False)
             )
-            return replace(forming, previews=uris)
+            return replace(forming, previews=uris + forming.previews[len(uris) :])
         case Note(text):
             if text in forming.notes:
                 return forming
             return replace(forming, notes=(*forming.notes, text))
         case Saved(index):
             saved = list(forming.saved)
-            saved[index] = picture_of(event)
+            saved[index] = find_row(event)
             return replace(forming, saved=tuple(saved))
         case Finished(result):
             words = messages.finished_words(len(forming.pictures), result.seconds)
@@ -100,6 +118,14 @@ def advance(forming: Forming, event: Event, picture_of: Callable[[Saved], Pictur
             return replace(forming, words="Failed", problem=str(error), ended=True)
         case _:
             return forming
+
+
+def in_groups(jobs: Iterable[Forming]) -> list[list[Forming]]:
+    """The jobs that are shown side by side, together, where the first of them is."""
+    groups: dict[str, list[Forming]] = {}
+    for job in jobs:
+        groups.setdefault(job.group or job.job_id, []).append(job)
+    return list(groups.values())
 
 
 def data_uri(image: Image.Image) -> str:

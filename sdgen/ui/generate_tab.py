@@ -1,13 +1,15 @@
-"""The tab that draws: the sentence, the pictures, the settings; and what happens when."""
+"""The tab that draws: the sentence, the queue, the pictures, the settings; what happens when."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 
+from sdgen.config import Settings
 from sdgen.errors import ModelUnavailable
+from sdgen.owners import Visitor
+from sdgen.queue.limits import Limits
 from sdgen.studio import Studio, enhancement_of
 from sdgen.studio_adapters import without_tags
 from sdgen.tokens import BUDGET
@@ -17,8 +19,14 @@ from sdgen.ui.enhance_row import EnhanceRow, updates
 from sdgen.ui.enhancing import Asking, Drafted, DraftView, Plan, plan
 from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.form import FIELDS, Form, saved_form
-from sdgen.ui.page import Filled, Page, Pictures, View
+from sdgen.ui.grid_row import GridRow, asked_grid
+from sdgen.ui.live_places import live
+from sdgen.ui.page import PLAIN_WORDS, Page, View, how_many
+from sdgen.ui.queue_row import QueueRow
 from sdgen.ui.side_column import SideColumn
+from sdgen.ui.viewer import Viewer
+from sdgen.ui.viewing import Filled, Viewing
+from sdgen.web import visitor_of
 
 ACTIONS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
 # Read back by the same browser only; it keeps other apps on this address from tripping over it.
@@ -30,6 +38,14 @@ STORE_FORM = f"""(stored, ...values) => {{
   if (!window.sdgenRestored) return stored;
   return Object.fromEntries({list(FIELDS)}.map((name, i) => [name, values[i]]));
 }}"""
+# A link's picture is opened once; a reload keeps what was written since.
+RESTORED = """() => {
+  window.sdgenRestored = true;
+  const address = new URL(location.href);
+  if (!address.searchParams.has("recipe")) return;
+  address.searchParams.delete("recipe");
+  history.replaceState(null, "", address);
+}"""
 
 
 class GenerateTab:
@@ -38,18 +54,24 @@ class GenerateTab:
     def __init__(
         self,
         studio: Studio,
-        data_dir: Path,
+        settings: Settings,
         enhance: EnhanceRow,
         *,
         withhold_flagged: bool,
         may_fetch: bool,
     ) -> None:
-        """withhold_flagged: see Page. may_fetch: visitors may bring models and adapters here."""
+        """withhold_flagged: see Viewing. may_fetch: visitors may bring models and adapters."""
         self._studio = studio
+        self._settings = settings
         self._enhance = enhance
         self._side = SideColumn(studio, may_fetch=may_fetch)
+        self._grid = GridRow()
+        public = withhold_flagged or settings.is_public
+        self._page = Page(studio, Limits.of(settings, public=public).waiting)
+        self._queue = QueueRow(self._page, settings, self._visitor)
+        self._viewing = Viewing(studio, withhold_flagged)
+        self._viewer = Viewer(self._viewing, self._visitor)
         self._lay_out()
-        self._page = Page(studio, data_dir, self._url, withhold_flagged)
         self._wire()
 
     # --- layout
@@ -67,79 +89,82 @@ class GenerateTab:
                     )
                     self._stop_button = gr.Button("Stop", variant="stop", elem_id="stop", scale=0)
                     gr.HTML("<kbd>Ctrl</kbd> + <kbd>Enter</kbd>", elem_id="keys")
+                    several = controls.several_box()
                 self._enhance.lay_out()
-                self._notice = gr.HTML(elem_id="notice")
-                self._stage = gr.HTML(tiles.EMPTY_STAGE, js_on_load=ACTIONS, elem_id="stage")
+                self._grid.lay_out()
+                self._notice = gr.HTML(js_on_load=ACTIONS, elem_id="notice")
+                said = "".join(live(part) for part in ("lost", "disk", "told"))
+                gr.HTML(said, js_on_load=ACTIONS, elem_id="said")
+                self._queue.lay_out(ACTIONS)
+                self._stage = gr.HTML(
+                    live("stage", tiles.EMPTY_STAGE), js_on_load=ACTIONS, elem_id="stage"
+                )
                 self._examples = gr.HTML(
                     model_panel.examples(card), js_on_load=ACTIONS, elem_id="examples"
                 )
-                self._gallery = gr.HTML(js_on_load=ACTIONS, elem_id="gallery")
+                self._earlier = gr.HTML(live("earlier"), js_on_load=ACTIONS, elem_id="gallery")
             with gr.Column(scale=4, min_width=280, elem_id="side"):
-                self._side.lay_out(card, prompt, self._examples, self._enhance, ACTIONS)
-        self._viewer = gr.HTML(js_on_load=ACTIONS, elem_id="viewer")
-        self._pictures = gr.State(())
-        self._job_id = gr.State("")
+                self._side.lay_out(card, prompt, several, self._examples, self._enhance, ACTIONS)
+                self._queue.lay_out_device(ACTIONS)
+        self._viewer.lay_out(ACTIONS)
         self._last_seed = gr.State(None)
         self._stored_form = gr.BrowserState(None, storage_key="sdgen.form", secret=BROWSER_KEY)
-        self._stored_pictures = gr.BrowserState(
-            [], storage_key="sdgen.pictures", secret=BROWSER_KEY
-        )
 
     # --- what happens when
 
     def _wire(self) -> None:
-        side = self._side
-        form, panel, model = side.controls.in_order(), side.panel, side.controls.model
-        prompt, chosen = side.controls.prompt, side.controls.adapters
-        drawing = [
-            self._notice,
-            self._stage,
-            self._gallery,
-            self._pictures,
-            self._job_id,
-            self._last_seed,
-        ]
-        asked = [self._pictures, *self._enhance.inputs, *form]
+        side, fields = self._side, self._side.controls
+        prompt, model, chosen = fields.prompt, fields.model, fields.adapters
+        asked = [*self._enhance.inputs, *fields.in_order()]
+        said = [self._notice, self._last_seed]
         run = self._generate_button.click(
-            self.draw, asked, [*drawing, *self._enhance.outputs], **PRIVATE
+            self.draw, asked, [*said, *self._enhance.outputs], **PRIVATE
         )
-        both = self._enhance.both.click(self.draw_both, asked, drawing, **PRIVATE)
-        proof = chosen.proof(self.draw_proof, asked, drawing, **PRIVATE)
-        for started in (run, both, proof):
-            started.failure(self.went_wrong, None, [self._notice, self._stage], **QUICK)
+        both = self._enhance.both.click(self.draw_both, asked, said, **QUICK)
+        proof = chosen.proof(self.draw_proof, asked, said, **QUICK)
+        sheet = self._grid.draw.click(self.draw_sheet, [*self._grid.inputs, *asked], said, **QUICK)
+        for started in (run, both, proof, sheet):
+            started.failure(self.went_wrong, None, self._notice, **QUICK)
         self._enhance.wire(prompt, model, chosen)
-        self._pictures.change(self._page.remember, self._pictures, self._stored_pictures, **QUICK)
-        self._stop_button.click(self._page.stop, self._job_id, None, **QUICK)
+        self._grid.wire(chosen)
         gr.on(
-            [prompt.change, model.change, chosen.change],
+            [prompt.change, model.change, chosen.change, fields.several.change],
             self.look,
-            [model, prompt, chosen],
+            [model, prompt, chosen, fields.several],
             [self._hint, chosen],
             **NEWEST,
         )
         self._examples.pick(picked_text, None, prompt, **QUICK)
-        side.words.word(add_word, prompt, prompt, **QUICK)
         side.wire(self._last_seed)
-        fills = [self._notice, self._enhance.drafted, *form, *panel]
-        side.drop.upload(self.read_file, [side.drop, model], [side.drop, *fills], **QUICK)
-        for shown in (self._stage, self._gallery, self._viewer):
-            shown.open(self.open, self._pictures, [self._viewer, self._notice], **QUICK)
-        self._viewer.verify(self.prove, self._pictures, [self._viewer, self._notice], **PRIVATE)
-        self._viewer.reuse(self.reuse, [self._pictures, model], fills, **QUICK)
-        again = self._viewer.again(self.again, [self._pictures, model], fills, **QUICK)
+        side.drop.upload(self.read_file, [side.drop, model], [side.drop, *self.filled], **QUICK)
+        self._queue.wire(self._stop_button, self._stage, self._notice)
+        self._viewer.wire([self._stage, self._earlier], self._notice)
+        again = self.takes_from(self._viewer.place)
         again.then(None, None, None, js=CLICK_GENERATE, **QUICK)
 
+    @property
+    def filled(self) -> list[Any]:
+        """What a picture's settings change."""
+        form = self._side.controls.in_order()
+        return [self._notice, self._enhance.drafted, *form, *self._side.panel]
+
+    def takes_from(self, viewer: gr.HTML) -> Any:
+        """Let the form take the settings of pictures that are opened in `viewer`.
+
+        The event after "Same again, new seed", for what comes then.
+        """
+        model = self._side.controls.model
+        viewer.reuse(self.reuse, model, self.filled, **QUICK)
+        return viewer.again(self.again, model, self.filled, **QUICK)
+
     def on_load(self, demo: gr.Blocks) -> None:
-        """What a fresh page asks for: the browser's form and pictures, and what there is now."""
+        """What a fresh page asks for: the browser's form, a link's picture, what there is now."""
         self._enhance.on_load(demo)
         form = self._side.controls.in_order()
         loaded = demo.load(
-            self.restore,
-            [self._stored_form, self._stored_pictures],
-            [*form, *self._side.panel, self._notice, self._gallery, self._pictures],
-            **QUICK,
+            self.restore, self._stored_form, [*self.filled, self._viewer.place], **QUICK
         )
-        loaded.then(None, None, None, js="() => { window.sdgenRestored = true; }", **QUICK)
+        loaded.then(None, None, None, js=RESTORED, **QUICK)
         gr.on(
             [component.change for component in form],
             None,
@@ -155,60 +180,88 @@ class GenerateTab:
         adapters, model = self._side.adapters, self._side.controls.model
         shown(adapters.offer, [model, adapters.chosen], adapters.offered, **QUICK)
 
-    # --- handlers
+    # --- handlers: asking
 
     def draw(
-        self, request: gr.Request, pictures: Pictures, each: bool, helper: str, key_name: str,
-        text: str, drafted: Drafted | None, *values: Any,
+        self, request: gr.Request, each: bool, helper: str, key_name: str, text: str,
+        drafted: Drafted | None, *values: Any,
     ) -> Iterator[list[Update]]:  # fmt: skip
-        """Draw, with the toggle on after a draft; what does not change is not sent."""
-        form = Form(*values)
+        """Queue the form's request, with the toggle on after a draft."""
+        form, visitor = Form(*values), self._visitor(request)
+        stay = [gr.skip()] * len(self._enhance.outputs)
+        if form.several:
+            view = self._page.generate(form, visitor)
+            if each and not view.notice:
+                view = view._replace(notice=messages.notes((PLAIN_WORDS,)))
+            yield [*shown(view), *stay]
+            return
         planned = plan(form.prompt, form.model, text, drafted, each=each)
         if planned is None:
             asking = Asking(
                 helper, str(request.session_hash or ""), key_name, chosen_names(form.adapters)
             )
-            view = DraftView()
-            for view in self._enhance.deeds.draft(form.prompt, form.model, 0, asking):
-                yield [*[gr.skip()] * len(View()), *updates(view)]
-            if view.drafted is None:
+            growing = DraftView()
+            for growing in self._enhance.deeds.draft(form.prompt, form.model, 0, asking):
+                yield [gr.skip(), gr.skip(), *updates(growing)]
+            if growing.drafted is None:
                 return
-            draft = view.drafted.draft
+            draft = growing.drafted.draft
             planned = Plan(draft.text, enhancement_of(draft, draft.text))
         form = form._replace(prompt=planned.prompt)
-        stay = [gr.skip()] * len(self._enhance.outputs)
-        for drawn in self._page.generate(form, pictures, planned.enhancement):
-            yield [*(gr.skip() if part is None else part for part in drawn), *stay]
+        yield [*shown(self._page.generate(form, visitor, planned.enhancement)), *stay]
 
     def draw_both(
-        self, pictures: Pictures, each: bool, helper: str, key_name: str, text: str,
+        self, request: gr.Request, each: bool, helper: str, key_name: str, text: str,
         drafted: Drafted | None, *values: Any,
-    ) -> Iterator[list[Update]]:  # fmt: skip
+    ) -> list[Update]:  # fmt: skip
         """The prompt and its draft side by side, at the same seed."""
         if drafted is None:
-            return
+            return [gr.skip(), gr.skip()]
         form = Form(*values)._replace(prompt=drafted.draft.original)
         enhancement = enhancement_of(drafted.draft, text)
-        for view in self._page.compare(form, pictures, text, enhancement):
-            yield [gr.skip() if part is None else part for part in view]
+        return shown(self._page.compare(form, self._visitor(request), text, enhancement))
 
     def draw_proof(
-        self, event: gr.EventData, pictures: Pictures, each: bool, helper: str, key_name: str,
+        self, request: gr.Request, event: gr.EventData, each: bool, helper: str, key_name: str,
         text: str, drafted: Drafted | None, *values: Any,
-    ) -> Iterator[list[Update]]:  # fmt: skip
+    ) -> list[Update]:  # fmt: skip
         """What one adapter does: the same seed at several strengths."""
-        form = Form(*values)
-        planned = plan(form.prompt, form.model, text, drafted, each=each) or Plan(form.prompt)
-        form = form._replace(prompt=planned.prompt)
-        name = event_name(event)
-        for view in self._page.proof(form, pictures, name, planned.enhancement):
-            yield [gr.skip() if part is None else part for part in view]
+        form, enhancement = _planned(each, text, drafted, *values)
+        name, visitor = event_name(event), self._visitor(request)
+        return shown(self._page.proof(form, visitor, name, enhancement))
 
-    def went_wrong(self) -> tuple[str, str]:
-        """A defect of ours: said plainly, and the stage is free again."""
-        return messages.alert(WENT_WRONG), tiles.EMPTY_STAGE
+    def draw_sheet(self, request: gr.Request, *values: Any) -> list[Update]:
+        """The grid. values: its axes, then what Generate takes."""
+        axes = len(self._grid.inputs)
+        asked, (each, _, _, text, drafted, *rest) = values[:axes], values[axes:]
+        form, enhancement = _planned(each, text, drafted, *rest)
+        grid, visitor = asked_grid(*asked), self._visitor(request)
+        return shown(self._page.draw_grid(form, visitor, grid, enhancement))
 
-    def look(self, model: str, prompt: str, adapters: object) -> list[Update]:
+    def went_wrong(self) -> str:
+        """A defect of ours, said plainly."""
+        return messages.alert(WENT_WRONG)
+
+    # --- handlers: the form
+
+    def read_file(self, path: str | None, model: str) -> list[Update]:
+        """The settings of a dropped picture; its place is free for the next one."""
+        filled = self._viewing.read_file(Path(path)) if path else Filled({}, "")
+        return [None, *self._fill(filled, model)]
+
+    def reuse(self, model: str, request: gr.Request, event: gr.EventData) -> list[Update]:
+        """The settings of one of the visitor's pictures."""
+        return self._fill(self._viewing.reuse(event_name(event), self._visitor(request)), model)
+
+    def again(self, model: str, request: gr.Request, event: gr.EventData) -> list[Update]:
+        """The same, with a new seed."""
+        filled = self._viewing.reuse(event_name(event), self._visitor(request))
+        if not filled.fields:
+            return self._fill(filled, model)
+        fields = {**filled.fields, "seed": None}
+        return self._fill(Filled(fields, "", filled.drafted), model)
+
+    def look(self, model: str, prompt: str, adapters: object, several: bool) -> list[Update]:
         """What is said while a prompt is being written: its hint, and the adapters' rows."""
         rows = self._side.adapters.look(model, prompt, adapters)
         try:
@@ -217,37 +270,15 @@ class GenerateTab:
             return ["", rows]
         known = self._side.adapters.triggers(model, adapters)
         plain = triggers.without(without_tags(prompt), known)
+        if several:
+            plain = plain.translate(SEVERAL_SIGNS)
         unknown = model_panel.unknown(card, plain)
-        tokens = self._studio.count_tokens(card.name, prompt)
-        return [messages.hint(unknown, tokens, BUDGET), rows]
+        tokens = None if several else self._studio.count_tokens(card.name, prompt)
+        many = how_many(prompt, self._page.most, on=several)
+        return [messages.hint(unknown, tokens, BUDGET, many), rows]
 
-    def read_file(self, path: str | None, model: str) -> list[Update]:
-        """The settings of a dropped picture; its place is free for the next one."""
-        filled = self._page.read_file(Path(path)) if path else Filled({}, "")
-        return [None, *self._fill(filled, model)]
-
-    def open(self, pictures: Pictures, event: gr.EventData) -> tuple[str, str]:
-        """One picture with its recipe."""
-        return self._page.open(event_name(event), pictures)
-
-    def prove(self, pictures: Pictures, event: gr.EventData) -> Iterator[tuple[str, str]]:
-        """One picture, drawn again and compared."""
-        yield from self._page.verify(event_name(event), pictures)
-
-    def reuse(self, pictures: Pictures, model: str, event: gr.EventData) -> list[Update]:
-        """The settings of one of the window's pictures."""
-        return self._fill(self._page.reuse(event_name(event), pictures), model)
-
-    def again(self, pictures: Pictures, model: str, event: gr.EventData) -> list[Update]:
-        """The same, with a new seed."""
-        filled = self._page.reuse(event_name(event), pictures)
-        fields = filled.fields and {**filled.fields, "seed": None}
-        return self._fill(
-            Filled(fields, filled.notice if not fields else "", filled.drafted), model
-        )
-
-    def restore(self, stored: object, remembered: object) -> list[Update]:
-        """The form and the pictures that this browser had before."""
+    def restore(self, stored: object, request: gr.Request) -> list[Update]:
+        """The form that this browser had before, and the picture that a link names."""
         form = saved_form(stored)
         try:
             card = self._studio.model(form.model)
@@ -257,17 +288,20 @@ class GenerateTab:
             name: value for name, value in form._asdict().items() if value is not None
         }
         fields["model"] = card.name
-        pictures = self._page.recall(remembered)
-        return [
-            *(controls.fit(card, fields) if stored else controls.fit(card)),
-            *self._side.panel_of(card),
-            messages.alert(self._studio.model_problem),
-            tiles.gallery(pictures),
-            pictures,
-        ]
+        notice, drafted, dialog = messages.alert(self._studio.model_problem), gr.skip(), ""
+        recipe = request.query_params.get("recipe")
+        if recipe:
+            filled, opened = self._viewing.linked(recipe, self._visitor(request))
+            notice, dialog = filled.notice, opened.dialog
+            drafted = filled.drafted or drafted
+            fields |= filled.fields
+            card = self._studio.model(str(fields["model"]))
+        given = fields if stored or recipe else None
+        panel = self._side.panel_of(card)
+        return [notice, drafted, *controls.fit(card, given), *panel, dialog]
 
     def _fill(self, filled: Filled, model: str) -> list[Update]:
-        """Updates for the notice, the draft, the form and the panel."""
+        """Updates for `filled`."""
         said = [filled.notice, filled.drafted or gr.skip()]
         name = filled.fields.get("model")
         if isinstance(name, str) and name != model:
@@ -276,15 +310,23 @@ class GenerateTab:
         stay = [gr.skip()] * len(self._side.panel)
         return [*said, *controls.fill(filled.fields), *stay]
 
+    def _visitor(self, request: gr.Request) -> Visitor:
+        return visitor_of(request, request.username, self._settings)
+
     def served(self, path: Path) -> Path:
-        """A picture's copy in Gradio's cache, which is emptied by age.
+        """A picture's copy in Gradio's cache, for the endpoints; it is emptied by age.
 
         So no folder of ours is open to the web, and no path of this machine is told to browsers.
         """
         return Path(self._stage.move_resource_to_block_cache(path))
 
-    def _url(self, path: Path) -> str:
-        return f"gradio_api/file={quote(str(self.served(path)))}"
+
+SEVERAL_SIGNS = str.maketrans("{|}", "   ")  # between words, not of them
+
+
+def shown(view: View) -> list[Update]:
+    """A view for the notice and the last seed."""
+    return [gr.skip() if part is None else part for part in view]
 
 
 def picked_text(event: gr.EventData) -> str:
@@ -292,6 +334,8 @@ def picked_text(event: gr.EventData) -> str:
     return event_name(event)
 
 
-def add_word(prompt: str, event: gr.EventData) -> str:
-    """The prompt with one more word."""
-    return f"{prompt.rstrip()} {event_name(event)}".strip()
+def _planned(each: bool, text: str, drafted: Drafted | None, *values: Any) -> tuple[Form, Any]:
+    """The form with what would be drawn of it now, and where its prompt came from."""
+    form = Form(*values)
+    planned = plan(form.prompt, form.model, text, drafted, each=each) or Plan(form.prompt)
+    return form._replace(prompt=planned.prompt, several=False), planned.enhancement

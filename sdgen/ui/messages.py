@@ -8,6 +8,10 @@ characters become entities too.
 import html
 import math
 
+NO_COOKIE = (
+    "Your browser keeps no cookie of this page, so the app cannot tell which pictures are yours. "
+    "Allow cookies for it and load the page again."
+)
 _TEMPLATE_CHARACTERS = str.maketrans(
     {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"}
 )
@@ -31,6 +35,15 @@ def notes(texts: tuple[str, ...]) -> str:
         return ""
     lines = "".join(f"<p>{escape(text)}</p>" for text in texts)
     return f'<div class="sd-notice" role="status">{lines}</div>'
+
+
+def undo(text: str, action: str, name: str) -> str:
+    """A remark with a button that takes back what it tells; actions.js makes it an event."""
+    button = (
+        f'<button type="button" class="sd-button sd-small" data-action="{escape(action)}" '
+        f'data-name="{escape(name)}">Undo</button>'
+    )
+    return f'<div class="sd-notice" role="status"><p>{escape(text)} {button}</p></div>'
 
 
 def duration(seconds: float) -> str:
@@ -89,9 +102,11 @@ def unknown_words(words: tuple[str, ...]) -> str:
     return f"This model does not know {shown}{more}."
 
 
-def hint(unknown: tuple[str, ...], tokens: int | None, budget: int) -> str:
-    """The line under the prompt: unknown words, and how much of the prompt's room is used."""
+def hint(unknown: tuple[str, ...], tokens: int | None, budget: int, several: str = "") -> str:
+    """The line under the prompt: unknown words, several prompts, and how much room is used."""
     left = f'<span class="sd-unknown">{escape(unknown_words(unknown))}</span>'
+    if several:
+        left += f'<span class="sd-several">{escape(several)}</span>'
     right = ""
     if tokens is not None:
         full = " sd-over" if tokens > budget else ""

@@ -1,5 +1,9 @@
-// Runs once when the page is there: keys, dropping a picture anywhere, light and dark.
+// Runs once when the page is there: what is live, keys, dropping a picture anywhere, light and dark.
 () => {
+  const live = document.createElement("script");
+  live.src = "sdgen/live.js"; // a file of its own, as a SharedWorker has to be one
+  document.head.append(live);
+
   const isShown = (element) => element !== null && element.getClientRects().length > 0;
   const THEME = "sdgen.theme";
   const remembered = localStorage.getItem(THEME);

@@ -30,11 +30,12 @@ class SideColumn:
         self,
         card: ModelCard,
         prompt: gr.Textbox,
+        several: gr.Checkbox,
         examples: gr.HTML,
         enhance: EnhanceRow,
         script: str,
     ) -> None:
-        """The column. prompt, examples: what stands elsewhere and belongs to form and model.
+        """The column. prompt, several, examples: what stands elsewhere and belongs here.
 
         script: what turns clicks in HTML into events.
         """
@@ -68,6 +69,7 @@ class SideColumn:
                 info="Draw alone, so that it repeats bit for bit on this machine",
                 elem_id="exact",
             )
+            leave_out = controls.leave_out_box()
         enhance.lay_out_key()
         self.drop = gr.File(
             label="Drop a picture to take its settings",
@@ -77,7 +79,7 @@ class SideColumn:
         )
         self.controls = Controls(
             prompt, negative, model, seed, steps, guidance, width, height, images, sampler, exact,
-            self.adapters.chosen,
+            self.adapters.chosen, leave_out, several,
         )  # fmt: skip
 
     @property
