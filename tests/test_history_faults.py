@@ -182,8 +182,8 @@ from tests.test_history import job
 
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 chance = random.Random(7)
-ready, told = os.pipe()
 for turn in range(rounds):
+    ready, told = os.pipe()
     writer = os.fork()
     if writer == 0:
         history = History(folder)
@@ -195,9 +195,14 @@ for turn in range(rounds):
             os.write(1, f"running {name}\\n".encode())
             history.end_job(name, "done", 2.0)
             os.write(1, f"done {name}\\n".encode())
+            os.write(told, b".")
+    if turn % 3:  # else it may be killed before it is ready
+        os.read(ready, 1)
     time.sleep(chance.uniform(0.01, 0.06))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
+    os.close(ready)
+    os.close(told)
 """
 
 
