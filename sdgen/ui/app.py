@@ -5,18 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.requests import HTTPConnection
 
 from sdgen.config import Settings
+from sdgen.owners import Visitor
 from sdgen.studio import Studio
-from sdgen.ui.api import add_endpoints
+from sdgen.ui.api import Blocks, add_endpoints
 from sdgen.ui.enhance_row import EnhanceRow
+from sdgen.ui.gallery_tab import GalleryTab
 from sdgen.ui.generate_tab import GenerateTab
+from sdgen.ui.live import Live, live_routes
 from sdgen.ui.theme import theme
+from sdgen.web import app_kwargs, visitor_of
+from sdgen.web.wall import user_of
 
 HERE = Path(__file__).parent
 CACHE_CHECK, CACHE_AGE = 3600, 24 * 3600  # seconds; Gradio's copies of pictures live a day
 # Uploads pass Gradio before our own limits see them: adapters may have 512 MB, pictures less.
 LARGEST_FILE, LARGEST_FILE_OF_STRANGERS = "513mb", "32mb"
+STYLES = ("style", "enhance", "adapters", "gallery")
 SPARE_THREADS = 32  # beside one thread for each running request, which its page's handler holds
 HEADER = """
 <header class="sd-header">
@@ -46,7 +53,7 @@ def build(
     tabs: further ones, as (title, what lays it out).
     """
     strangers = open_to_strangers(settings, on_space)
-    with gr.Blocks(
+    with Blocks(
         title="sdgen",
         fill_width=True,
         analytics_enabled=False,
@@ -54,28 +61,31 @@ def build(
     ) as demo:
         gr.HTML(HEADER, elem_id="header")
 
-        def drawing() -> GenerateTab:
-            enhance = EnhanceRow(studio, settings, on_space)
-            return GenerateTab(
-                studio,
-                settings.data_dir,
-                enhance,
-                withhold_flagged=on_space,
-                may_fetch=not strangers,
-            )
-
-        if tabs:
-            with gr.Tabs(elem_id="tabs"):
-                with gr.Tab("Generate", id="generate") as shown:
-                    tab = drawing()
-                for title, add_tab in tabs:
-                    with gr.Tab(title, id=title.lower()):
-                        add_tab(studio, settings, strangers=strangers)
-            tab.on_select(shown.select)
-        else:
-            tab = drawing()
+        enhance = EnhanceRow(studio, settings, on_space)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Generate", id="generate") as shown:
+                tab = GenerateTab(
+                    studio,
+                    settings,
+                    enhance,
+                    withhold_flagged=on_space,
+                    may_fetch=not strangers,
+                )
+            with gr.Tab("Gallery", id="gallery") as gallery_shown:
+                gallery = GalleryTab(studio, settings, tab, withhold_flagged=on_space)
+            for title, add_tab in tabs:
+                with gr.Tab(title, id=title.lower()):
+                    add_tab(studio, settings, strangers=strangers)
+        tab.on_select(shown.select)
+        gallery.on_select(gallery_shown.select)
         tab.on_load(demo)
-        add_endpoints(studio, tab.served, withhold_flagged=on_space, may_add=not strangers)
+        add_endpoints(
+            studio,
+            tab.served,
+            withhold_flagged=on_space,
+            may_add=not strangers,
+            settings=settings,
+        )
     # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls
     # that would go round it.
     return demo.queue(api_open=False, default_concurrency_limit=None)
@@ -108,6 +118,18 @@ def launch_options(studio: Studio, settings: Settings, on_space: bool = False) -
         "max_threads": settings.max_queue + SPARE_THREADS,
         "footer_links": ["api", "settings"],
         "theme": theme(),
-        "css_paths": [HERE / "style.css", HERE / "enhance.css", HERE / "adapters.css"],
+        "css_paths": [HERE / f"{name}.css" for name in STYLES],
         "js": (HERE / "page.js").read_text(encoding="utf-8"),
+        "app_kwargs": beside_gradio(studio, settings, on_space),
     }
+
+
+def beside_gradio(studio: Studio, settings: Settings, on_space: bool) -> dict[str, Any]:
+    """Middlewares and routes: who asks, files, health, and what is live on pages."""
+
+    def visitor(connection: HTTPConnection) -> Visitor:
+        return visitor_of(connection, user_of(connection), settings, on_space)
+
+    kwargs = app_kwargs(studio, settings, on_space)
+    live = Live(studio, withhold_flagged=on_space)
+    return kwargs | {"routes": [*kwargs["routes"], *live_routes(live, visitor)]}
