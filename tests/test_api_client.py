@@ -16,6 +16,7 @@ from PIL import Image
 from sdgen.config import Settings
 from sdgen.errors import OutOfMemory
 from sdgen.models import ASSETS
+from sdgen.owners import owner_of_token
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, Fault, ask, fake_picture
 from tests.picture_loras import fill, write_lora
@@ -197,6 +198,155 @@ def test_a_program_that_goes_away_stops_the_drawing(url: str, engine: FakeEngine
     assert engine.steps_taken < 150
 
 
+def test_a_prompt_can_be_left_out_of_the_files(client: Any, studio: Studio) -> None:
+    (picture,) = client.predict(prompt="secret", leave_out_prompt=True, api_name="/generate")
+    assert b"secret" not in Path(picture["image"]).read_bytes()
+    assert studio.recipe_of(Path(picture["image"])).prompt_left_out
+    assert picture["prompt"] == ""
+
+
+# --- leaving and coming back
+
+
+SMALL = {"steps": 3, "width": 64, "height": 64}
+TOKEN = "t" * 32
+
+
+def until_ended(client: Any, job_id: str) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+
+    def ended() -> bool:
+        told.update(client.predict(job_id, api_name="/job"))
+        return told["state"] not in ("waiting", "running")
+
+    wait_until(ended)
+    return told
+
+
+def test_a_program_submits_leaves_and_comes_back(url: str, client: Any, tmp_path: Path) -> None:
+    (told,) = client.predict(prompt="a cat", seed=7, num_images=2, **SMALL, api_name="/submit")
+    assert told["state"] in ("waiting", "running", "done")
+    client.close()
+    again = Client(url, verbose=False, download_files=tmp_path / "b", analytics_enabled=False)
+    ended = until_ended(again, told["id"])
+    again.close()
+    assert (ended["state"], ended["error"], ended["prompt"]) == ("done", "", "a cat")
+    assert [picture["seed"] for picture in ended["pictures"]] == [7, 8]
+    with Image.open(ended["pictures"][1]["image"]) as image:
+        assert image.tobytes() == fake_picture(ask("a cat"), 8).tobytes()
+    assert told["created"] <= ended["started"] <= ended["ended"]
+
+
+def test_a_job_tells_how_far_it_is_and_can_be_cancelled(client: Any, engine: FakeEngine) -> None:
+    engine.seconds_per_step = 0.05
+    long = {**SMALL, "steps": 150}
+    jobs = [client.predict(prompt="x", **long, api_name="/submit")[0]["id"] for _ in range(2)]
+    wait_until(lambda: engine.steps_taken > 2)
+    first, second = (client.predict(job_id, api_name="/job") for job_id in jobs)
+    assert (first["state"], first["steps"]) == ("running", 150)
+    assert 0 < first["step"] < 150
+    assert first["seconds_left"] > 0
+    assert (second["step"], second["pictures"]) == (0, [])
+    for job_id in reversed(jobs):
+        assert client.predict(job_id, api_name="/cancel")["state"] == "stopped"
+    assert client.predict(jobs[0], api_name="/cancel")["state"] == "stopped"  # once more
+    assert engine.status().running == 0
+    assert engine.steps_taken < 150
+
+
+def test_a_failed_job_tells_why(client: Any, engine: FakeEngine) -> None:
+    engine.faults = deque([Fault(OutOfMemory("There was not enough memory."))])
+    (told,) = client.predict(prompt="x", **SMALL, api_name="/submit")
+    ended = until_ended(client, told["id"])
+    assert (ended["state"], ended["error"]) == ("failed", "There was not enough memory.")
+
+
+def test_several_prompts_are_several_jobs(client: Any, engine: FakeEngine) -> None:
+    asked = "a {red|blue} robot\na cat"
+    told = client.predict(prompt=asked, several=True, **SMALL, api_name="/submit")
+    assert [job["prompt"] for job in told] == ["a red robot", "a blue robot", "a cat"]
+    for job in told:
+        assert until_ended(client, job["id"])["state"] == "done"
+    (one,) = client.predict(prompt=asked, **SMALL, api_name="/submit")
+    assert until_ended(client, one["id"])["prompt"] == asked
+    assert len(engine.submitted) == 4
+
+
+def test_a_grid_is_one_job_whose_result_is_a_sheet(client: Any, engine: FakeEngine) -> None:
+    grid = {"grid_x": "steps=1-3", "grid_y": "prompt=robot,cat"}
+    (told,) = client.predict(prompt="a robot", **grid, **SMALL, api_name="/submit")
+    ended = until_ended(client, told["id"])
+    assert ended["state"] == "done"
+    (sheet,) = ended["pictures"]
+    with Image.open(sheet["image"]) as image:
+        assert image.width > 3 * 64
+        assert image.height > 2 * 64
+    assert len(engine.submitted) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"several": 1}, "Several must be true or false."),
+        ({"several": True, "enhance": "builtin"}, "with several it must be off"),
+        ({"several": True, "prompt": "{a|b}" * 30}, "asks for .* requests; at most"),
+        ({"several": True, "prompt": "\n"}, "Prompt is empty"),
+        ({"grid_x": "size=1"}, "Grid axis x: what changes must be one of seed"),
+        ({"grid_x": 4}, "Grid axis x: it must be text like steps=4,8,12."),
+        ({"grid_y": "steps=4"}, "Grid axis x: it must be text"),
+        ({"grid_x": "steps=1,999"}, "Grid axis x: '999' cannot be. Steps must be at most 150"),
+        ({"grid_x": "steps=1-9", "grid_y": "seed=1-9"}, "81 cells; at most 64"),
+        ({"grid_x": "seed=1", "num_images": 2}, "Number of images must be 1 in a grid"),
+    ],
+)
+def test_what_submit_refuses(
+    client: Any, engine: FakeEngine, given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Exception, match=sentence):
+        client.predict(**{"prompt": "x", **SMALL, **given}, api_name="/submit")
+    assert engine.submitted == []
+
+
+def test_one_programs_jobs_are_no_others(url: str, engine: FakeEngine, tmp_path: Path) -> None:
+    engine.seconds_per_step = 0.05
+
+    def program(**headers: str) -> Any:
+        return Client(
+            url, verbose=False, download_files=tmp_path, analytics_enabled=False, headers=headers
+        )
+
+    owner, other, nobody = (
+        program(**{"X-Sdgen-Token": TOKEN}),
+        program(**{"X-Sdgen-Token": "o" * 32}),
+        program(),
+    )
+    (mine,) = owner.predict(prompt="x", **{**SMALL, "steps": 150}, api_name="/submit")
+    (anyones,) = nobody.predict(prompt="x", **{**SMALL, "steps": 150}, api_name="/submit")
+    for stranger in (other, nobody):
+        for endpoint in ("/job", "/cancel"):
+            for job_id in (mine["id"], "0" * 32, "", "../x", 7, None, ["x"]):
+                with pytest.raises(Exception, match="no job of yours with that job_id"):
+                    stranger.predict(job_id, api_name=endpoint)
+    assert owner.predict(mine["id"], api_name="/job")["state"] in ("waiting", "running")
+    assert other.predict(anyones["id"], api_name="/job")["prompt"] == "x"  # who knows the id
+    for client, job in ((owner, mine), (nobody, anyones)):
+        assert client.predict(job["id"], api_name="/cancel")["state"] == "stopped"
+        client.close()
+    other.close()
+
+
+def test_pictures_of_a_token_are_in_its_gallery(url: str, studio: Studio, tmp_path: Path) -> None:
+    client = Client(
+        url, verbose=False, download_files=tmp_path, analytics_enabled=False,
+        headers={"X-Sdgen-Token": TOKEN},
+    )  # fmt: skip
+    (drawn,) = client.predict(prompt="x", **SMALL, api_name="/generate")
+    client.close()
+    found = studio.gallery.find(drawn["id"], owner_of_token(TOKEN))
+    assert found is not None
+    assert found.seed == drawn["seed"]
+
+
 def test_the_queue_cannot_be_gone_round(url: str, engine: FakeEngine) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(url + "gradio_api/run/generate", {"data": ["x"]})
@@ -212,7 +362,7 @@ def test_files_that_are_not_pictures_of_the_page_are_not_served(
     secret = settings.data_dir / "secret.txt"
     secret.write_text("secret")
     client.predict(prompt="x", api_name="/generate")
-    (drawn,) = (settings.data_dir / "pictures").glob("*/*.png")
+    (drawn,) = (settings.data_dir / "pictures").rglob("*.png")
     for path in (secret, drawn, Path("/etc/passwd"), Path(__file__)):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{url}gradio_api/file={path}", timeout=20)
