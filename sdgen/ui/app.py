@@ -42,6 +42,18 @@ HEADER = """
 AddTab = Callable[..., object]
 
 
+class PageBlocks(Blocks):
+    """As Blocks; but an open page holds no connection of Gradio's.
+
+    A browser opens six to a server (HTTP/1.1), so each sixth tab would hang for good. Gradio's
+    connection tells it when a page is closed, to forget its gr.State an hour later; ours are small.
+    """
+
+    def get_config_file(self) -> dict[str, Any]:
+        """What the page is told of itself."""
+        return {**super().get_config_file(), "connect_heartbeat": False}
+
+
 def build(
     studio: Studio,
     settings: Settings,
@@ -53,7 +65,7 @@ def build(
     tabs: further ones, as (title, what lays it out).
     """
     strangers = open_to_strangers(settings, on_space)
-    with Blocks(
+    with PageBlocks(
         title="sdgen",
         fill_width=True,
         analytics_enabled=False,

@@ -110,7 +110,8 @@ def advance(forming: Forming, event: Event, find_row: FindRow) -> Forming:
             saved[index] = find_row(event)
             return replace(forming, saved=tuple(saved))
         case Finished(result):
-            words = messages.finished_words(len(forming.pictures), result.seconds)
+            count, noun = len(forming.pictures), "sheet" if forming.is_grid else "picture"
+            words = messages.finished_words(count, result.seconds, noun)
             return replace(forming, words=words, fraction=1.0, ended=True)
         case Stopped():
             return replace(forming, words=messages.stopped_words(len(forming.pictures)), ended=True)

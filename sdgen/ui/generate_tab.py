@@ -102,7 +102,7 @@ class GenerateTab:
                 self._examples = gr.HTML(
                     model_panel.examples(card), js_on_load=ACTIONS, elem_id="examples"
                 )
-                self._earlier = gr.HTML(live("earlier"), js_on_load=ACTIONS, elem_id="gallery")
+                self._earlier = gr.HTML(live("earlier"), js_on_load=ACTIONS, elem_id="earlier")
             with gr.Column(scale=4, min_width=280, elem_id="side"):
                 self._side.lay_out(card, prompt, several, self._examples, self._enhance, ACTIONS)
                 self._queue.lay_out_device(ACTIONS)

@@ -83,9 +83,9 @@ def step_words(step: int, steps: int, seconds_left: float | None) -> str:
     return words
 
 
-def finished_words(pictures: int, seconds: float) -> str:
+def finished_words(pictures: int, seconds: float, noun: str = "picture") -> str:
     """What came out and how long it took."""
-    return f"{_pictures(pictures)} in {max(seconds, 0.1):.1f} s"
+    return f"{_pictures(pictures, noun)} in {max(seconds, 0.1):.1f} s"
 
 
 def stopped_words(pictures: int) -> str:
@@ -117,5 +117,5 @@ def hint(unknown: tuple[str, ...], tokens: int | None, budget: int, several: str
     return f'<div class="sd-hint" aria-live="polite">{left}{right}</div>'
 
 
-def _pictures(count: int) -> str:
-    return f"{count} {'picture' if count == 1 else 'pictures'}"
+def _pictures(count: int, noun: str = "picture") -> str:
+    return f"{count} {noun if count == 1 else f'{noun}s'}"

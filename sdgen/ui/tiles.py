@@ -221,10 +221,11 @@ def _job(forming: Forming, withhold: bool) -> str:
     )
     busy = "false" if forming.ended else "true"
     count = sum(1 for picture in forming.saved if picture or not forming.ended)
+    sheet = " sd-sheet" if forming.is_grid else ""
     return (
         f'<section class="sd-stage" aria-label="Pictures of this request" aria-busy="{busy}">'
         f"{_progress(forming)}"
-        f'<ul class="sd-tiles sd-large" data-count="{min(count, 4)}" '
+        f'<ul class="sd-tiles sd-large{sheet}" data-count="{min(count, 4)}" '
         f'style="--ratio:{forming.ratio}">{tiles}</ul></section>'
     )
 
