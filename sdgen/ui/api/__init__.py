@@ -2,7 +2,7 @@
 
 drawing.py: generate, submit, job, cancel. looking.py: the others. asking.py: from arguments to
 orders. answers.py: what is told. types.py: how both are described. checks.py: what comes in.
-blocks.py: the gr.Blocks that they need.
+blocks.py, faulty_calls.py: what Gradio would do to their arguments before they see them.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from sdgen.studio import Studio
 from sdgen.ui.api.answers import Answers
 from sdgen.ui.api.blocks import Blocks
 from sdgen.ui.api.drawing import add_drawing
+from sdgen.ui.api.faulty_calls import in_words
 from sdgen.ui.api.looking import add_looking
 from sdgen.web import visitor_of
 
-__all__ = ["Blocks", "add_endpoints"]
+__all__ = ["Blocks", "add_endpoints", "in_words"]
 
 
 def add_endpoints(

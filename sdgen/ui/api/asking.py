@@ -54,14 +54,15 @@ def orders(studio: Studio, asked: Asked, limit: int, session: str) -> Iterator[O
     """
     grid = _grid(asked)
     model = None if asked.model is None else text_of(asked.model, "model", MODEL_CHARS)
+    negative = asked.negative_prompt
+    if negative is not None:
+        negative = text_of(negative, "negative_prompt", PROMPT_CHARS)
     for prompt in _prompts(asked, limit):
         text, enhancement = _enhanced(studio, asked, prompt, model, session)
         request = studio.request(
             model=model,
             prompt=text,
-            negative_prompt=asked.negative_prompt
-            if asked.negative_prompt is None
-            else text_of(asked.negative_prompt, "negative_prompt", TEXT_CHARS),
+            negative_prompt=negative,
             seed=None if type(asked.seed) is int and asked.seed == -1 else asked.seed,
             steps=asked.steps,
             guidance_scale=asked.guidance_scale,
@@ -86,7 +87,7 @@ def _prompts(asked: Asked, limit: int) -> tuple[str, ...]:
     if not isinstance(asked.several, bool):
         raise InvalidRequest("several", "Several must be true or false.")
     if not asked.several:
-        return (text_of(asked.prompt, "prompt", TEXT_CHARS),)
+        return (text_of(asked.prompt, "prompt", TEXT_CHARS, PROMPT_CHARS),)
     if asked.enhance != "off":
         raise InvalidRequest("enhance", "Enhance is for one prompt; with several it must be off.")
     return several.expand(text_of(asked.prompt, "prompt", several.TEXT_CHARS), limit)

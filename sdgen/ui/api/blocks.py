@@ -26,3 +26,8 @@ class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
             return processed
         given = inputs[: len(blocks)]
         return [*given, *(block.value for block in blocks[len(given) :])]
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """Raises gr.Error for a call with too few arguments; no page of ours makes one."""
+        if len(inputs) < len(block_fn.inputs):
+            raise gr.Error("This call lacks arguments.", print_exception=False)

@@ -29,13 +29,16 @@ def sentence(error: SdgenError) -> str:
     return "".join("\ufffd" if unicodedata.category(char) in _UNSEEN else char for char in text)
 
 
-def text_of(value: object, field: str, at_most: int) -> str:
-    """A text from outside. Raises InvalidRequest: no text, too long, half a character in it."""
+def text_of(value: object, field: str, at_most: int, said: int = 0) -> str:
+    """A text from outside. Raises InvalidRequest: no text, too long, half a character in it.
+
+    said: the limit that a sentence names, where that is another; of a prompt, its tags come off.
+    """
     label = field.replace("_", " ").capitalize()
     if not isinstance(value, str):
         raise InvalidRequest(field, f"{label} must be text.")
     if len(value) > at_most:
-        raise InvalidRequest(field, f"{label} is too long: at most {at_most:,} characters.")
+        raise InvalidRequest(field, f"{label} is too long: at most {said or at_most:,} characters.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
