@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdgen.errors import StorageFailed
+from sdgen.pictures import remove_stumps_in, write_whole
 from sdgen.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -115,12 +116,15 @@ class Signer:
     def _make(self, chain: Path, key: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         chain_text, key_text = new_identity()
+        remove_stumps_in(self._folder)
         with suppress(FileNotFoundError):
             key.unlink()
         handle = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(key_text)
-        chain.write_text(chain_text, "ascii")  # last: without it both are made anew
+            file.flush()
+            os.fsync(file.fileno())
+        write_whole(chain, chain_text.encode("ascii"))  # last: without it both are made anew
 
 
 def new_identity() -> tuple[str, str]:

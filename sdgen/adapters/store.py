@@ -16,6 +16,7 @@ from sdgen.errors import StorageFailed
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _STUMP = ".sdgen-"  # how names of files begin that are being written
+_STUMPS = (f"{_STUMP}*.tmp", ".hashes.*.tmp")  # ours, and those of the remembered hashes
 _NAME_DIGITS = 12  # of the SHA-256, hex: a name for people that no two files share by chance
 
 
@@ -68,15 +69,23 @@ def remove_file(path: Path) -> None:
 
 
 def remove_stumps(folder: Path, older_than: float = 60.0) -> None:
-    """Remove what writing left behind when it was killed.
+    """Remove what writing left behind when it was killed; words without their file are that too.
 
     older_than: seconds; a younger stump may belong to a program that is writing right now.
     """
     with contextlib.suppress(OSError):
-        for stump in folder.glob(f"{_STUMP}*.tmp"):
+        stumps = [path for pattern in _STUMPS for path in folder.glob(pattern)]
+        words = [path for path in folder.glob("[!.]*.json") if _is_alone(path)]
+        for stump in (*stumps, *words):
             with contextlib.suppress(OSError):
                 if time.time() - stump.stat().st_mtime >= older_than:
                     stump.unlink()
+
+
+def _is_alone(words: Path) -> bool:
+    """True for the words of a file that was to be copied after them. Other files are not ours."""
+    kept = re.fullmatch(f"[0-9a-f]{{{_NAME_DIGITS}}}", words.stem)
+    return kept is not None and not words.with_suffix(".safetensors").exists()
 
 
 def _stump(path: Path) -> Path:

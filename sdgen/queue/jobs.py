@@ -34,6 +34,7 @@ TICK = 1.0  # seconds; how often the thread looks for watchers that left and end
 REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
 SERVED = 1000  # people whose last turn is remembered
 REMEMBERED_JOBS = 8  # of one person
+UNWRITTEN = 10_000  # ends that are remembered while the disk refuses them
 RESTARTED = "The app was restarted before it was done, and its caller was gone."
 GOES_ON = "The app is being restarted; this goes on afterwards."
 UNREADABLE = "It was asked for with another version of sdgen, whose request cannot be read here."
@@ -152,7 +153,14 @@ class JobQueue:
                 )
                 for number, order in enumerate(orders, start=1)
             ]
-            self._history.add_jobs(rows)
+            try:
+                self._history.add_jobs(rows)
+            except StorageFailed as error:  # they may be on disk all the same; they end there
+                for row, order in zip(rows, orders, strict=True):
+                    if len(self._unwritten) < UNWRITTEN:
+                        forget = order.request.leave_out_prompt
+                        self._unwritten[row.id] = "failed", str(error), forget
+                raise
             jobs = [
                 self._enter(row, order, visitor.turns).job
                 for row, order in zip(rows, orders, strict=True)
