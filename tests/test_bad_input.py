@@ -1,0 +1,307 @@
+"""Anything that JSON can hold, in every field of the endpoints that draw, over real HTTP.
+
+Never a 5xx, never a traceback in the log, never an engine call for a refused request; the answer
+is a sentence that names the field.
+"""
+
+import http.client
+import json
+import logging
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from sdgen.config import Settings
+from sdgen.studio import Studio
+from tests.conftest import FakeEngine, FakeModelFiles
+from tests.serving import GRADIO_WARNINGS, served
+
+pytestmark = GRADIO_WARNINGS
+
+CHEAP = {"prompt": "x", "steps": 1, "width": 64, "height": 64}
+# By what words a sentence names a field, where its own name is not among them.
+NAMES = {
+    "prompt": ("prompt", "tag '<lora", "lora"),
+    "negative_prompt": ("negative",),
+    "adapters": ("adapter", "lora"),
+    "num_images": ("number of images",),
+    "width": ("width",),
+    "height": ("height",),
+    "grid_y": ("grid axis",),  # also that there is no x
+}
+FIELDS = {
+    "generate": (
+        "prompt", "negative_prompt", "model", "seed", "steps", "guidance_scale", "width", "height",
+        "num_images", "sampler", "exact", "enhance", "adapters", "leave_out_prompt",
+    ),
+    "submit": ("several", "grid_x", "grid_y", "prompt", "seed", "adapters"),
+    "job": ("job_id",),
+    "cancel": ("job_id",),
+}  # fmt: skip
+ALL = [(endpoint, name) for endpoint, names in FIELDS.items() for name in names]
+
+
+@dataclass
+class Api:
+    """The endpoints of a served page, as plain HTTP."""
+
+    host: str
+    parameters: dict[str, list[dict[str, Any]]]
+    engine: FakeEngine
+    studio: Studio
+    seconds: list[float] = field(default_factory=list)  # of refused calls
+
+    def call(self, endpoint: str, **given: Any) -> tuple[str, Any]:
+        """The last event of a call and its data. Fails on any status but 200."""
+        data = [
+            given.get(p["parameter_name"], p.get("parameter_default"))
+            for p in self.parameters[endpoint]
+        ]
+        started = time.monotonic()
+        status, body = self.send("POST", f"call/{endpoint}", json.dumps({"data": data}))
+        assert status == 200, (status, body)
+        event_id = json.loads(body)["event_id"]
+        status, body = self.send("GET", f"call/{endpoint}/{event_id}")
+        assert status == 200, (status, body)
+        *_, event, told, _, _ = body.decode("utf-8").split("\n")
+        kind = event.removeprefix("event: ")
+        if kind == "error":
+            self.seconds.append(time.monotonic() - started)
+        return kind, json.loads(told.removeprefix("data: "))
+
+    def send(self, method: str, path: str, body: str | bytes | None = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.host, timeout=30)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, f"/gradio_api/{path}", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    own = Settings(data_dir=tmp_path_factory.mktemp("data"))
+    engine = FakeEngine()
+    studio = Studio(own, engine, FakeModelFiles())
+    with served(studio, own) as url:
+        made = Api(urlsplit(url).netloc, {}, engine, studio)
+        endpoints = json.loads(made.send("GET", "info")[1])["named_endpoints"]
+        made.parameters = {name[1:]: told["parameters"] for name, told in endpoints.items()}
+        yield made
+    studio.close()
+    if made.seconds:
+        median, longest = statistics.median(made.seconds), max(made.seconds)
+        print(
+            f"\n{len(made.seconds)} refusals: median {median * 1e3:.0f} ms, "
+            f"longest {longest * 1e3:.0f} ms"
+        )
+
+
+def test_the_parameters_are_those_that_are_tried(api: Api) -> None:
+    for endpoint, names in FIELDS.items():
+        known = {p["parameter_name"] for p in api.parameters[endpoint]}
+        assert set(names) <= known
+    assert set(FIELDS["generate"]) == {p["parameter_name"] for p in api.parameters["generate"]}
+    submits = {p["parameter_name"] for p in api.parameters["submit"]}
+    assert submits == set(FIELDS["generate"]) | set(FIELDS["submit"])
+
+
+def check(api: Api, caught: Any, endpoint: str, name: str, value: Any) -> str:
+    """Send one value in one field. The sentence of the refusal, or "" where it was taken."""
+    before = len(api.engine.submitted)
+    given = {**CHEAP, name: value} if endpoint in ("generate", "submit") else {name: value}
+    kind, told = api.call(endpoint, **given)
+    noise = caught()
+    assert "Traceback" not in noise, noise
+    if kind == "complete":
+        while api.studio.queue_counts != (0, 0):  # or its drawing would count for the next one
+            time.sleep(0.002)
+        return ""
+    assert kind == "error"
+    text = told["error"]
+    assert isinstance(text, str), told
+    assert len(text) < 1000
+    assert text[-1] in ".!?", text
+    assert "\ud800" not in text
+    assert any(word in text.lower() for word in NAMES.get(name, (name.split("_")[0],))), text
+    assert len(api.engine.submitted) == before
+    return text
+
+
+@pytest.fixture
+def caught(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Any:
+    """What was said on the terminal and in the log since the last time."""
+    caplog.set_level(logging.WARNING)
+
+    def since() -> str:
+        log = "\n".join(filter(None, (record.exc_text for record in caplog.records)))
+        caplog.clear()
+        return capfd.readouterr().err + log
+
+    return since
+
+
+# --- what can be nothing, in no field
+
+
+NEVER = [
+    float("nan"), float("inf"), float("-inf"), -1e308, {}, {"a": 1}, [[[[[[]]]]]], [None],
+    {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+    {"path": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}},
+    {"path": "x", "meta": 5},
+    "x\ud800y", "x" * 1_000_000, "{{7*7}}${7*7}<%= 7*7 %>\x00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("endpoint", "name"), ALL)
+def test_what_can_be_nothing_is_refused_in_every_field(
+    api: Api, caught: Any, endpoint: str, name: str
+) -> None:
+    for value in NEVER:
+        assert check(api, caught, endpoint, name, value), f"{value!r:.80} was taken"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("prompt", [None, True, 0, 1.5, [], "", " \n\t ", "<lora:x:999>", "<lora:x:nan>", "<lora:",
+                    "<lora:../../x:1>"]),
+        ("negative_prompt", [True, 0, [], "<lora:x:1>", "x" * 2001]),
+        ("model", [True, 0, [], "../../etc/passwd", "no-such", "<script>alert(1)</script>"]),
+        ("seed", [True, -2, 1.0, -0.0, 2**32, 10**400, "7", []]),
+        ("steps", [True, 0, -1, 151, 1e308, 4.0, -0.0, "4", [4]]),
+        ("guidance_scale", [True, -0.1, 30.1, 1e308, "3", [3]]),
+        ("width", [True, 63, 65, 2056, 1e308, 64.0, "64"]),
+        ("height", [True, 63, 65, 2056, 1e308, 64.0, "64"]),
+        ("num_images", [True, 0, -1, 17, 1e308, 1.0, "1"]),
+        ("sampler", [True, 0, "heun", "EULER", "", "\u202eeuler"]),
+        ("exact", [0, 1, "true", []]),
+        ("enhance", [True, False, None, 0, "", "OFF", "\u202eauto", [], ["auto"]]),
+        ("adapters", [True, 0, "x", ["x"], [["x"]], [{"name": "x", "scale": True}],
+                      [{"name": "x", "scale": float("nan")}], [{"name": "../x"}],
+                      [{"name": "x" * 10**6}], [{"name": "x", "y" * 10**6: 1}],
+                      [{"name": "x\ud800"}], [{"scale": 1.0}], [{"name": "x"}] * 1000]),
+        ("leave_out_prompt", [0, 1, "yes", []]),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_bounds_is_refused(
+    api: Api, caught: Any, name: str, values: list[Any]
+) -> None:
+    for value in values:
+        assert check(api, caught, "generate", name, value), f"{value!r:.80} was taken"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("several", [None, 0, 1, "true", []]),
+        ("grid_x", [True, 0, [], "steps", "steps=", "steps=nan", "steps=1-999999999", "=", "size=1",
+                    "steps=1e308", "prompt=\ud800,x", "prompt=y,z", "adapter:../x=1",
+                    "steps=" * 9999, "seed=" + "9" * 5000, "sampler=heun"]),
+        ("grid_y", [True, [], "steps=1", "steps="]),
+    ],
+)  # fmt: skip
+def test_what_submit_alone_takes_is_refused_as_well(
+    api: Api, caught: Any, name: str, values: list[Any]
+) -> None:
+    for value in values:
+        assert check(api, caught, "submit", name, value), f"{value!r:.80} was taken"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["\u202eevil\u202c", "<b>bold</b>", "../../x", "{{7*7}}", "%s %n {0}", "'; DROP TABLE jobs;--",
+     "\x1b[2J", "\ufeffx", "👩‍👩‍👧", "x" * 2000],
+)  # fmt: skip
+def test_odd_words_are_words(api: Api, caught: Any, prompt: str) -> None:
+    assert check(api, caught, "generate", "prompt", prompt) == ""
+    assert api.engine.submitted[-1].prompt == prompt
+
+
+# --- bodies that are no call
+
+
+@pytest.mark.parametrize("route", ["call/generate", "call/v2/generate", "queue/join", "call/nope"])
+def test_a_body_that_is_no_call_is_a_4xx(api: Api, caught: Any, route: str) -> None:
+    bodies = [
+        b"", b"nope", b"\xff\xfe", b"[]", b"{}", b"[" * 100_000, b'{"data":null}', b'{"data":NaN}',
+        b'{"data":"\\ud800"}', b'{"data":["x"],"session_hash":NaN}', b'{"nope":1}',
+        b'{"prompt":"x","\\ud800":Infinity}', b'{"data":["x"],"session_hash":"a","fn_index":-1}',
+        b'{"data":[' + b"9" * 5000 + b"]}", b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ]  # fmt: skip
+    for body in bodies:
+        if route == "call/generate" and b"fn_index" in body:
+            continue  # of pages; a call by name does without
+        status, told = api.send("POST", route, body)
+        assert 400 <= status < 500, (body[:60], status)
+        json.loads(told)
+        assert "Traceback" not in caught()
+
+
+def test_missing_and_surplus_arguments_are_no_defect(api: Api, caught: Any) -> None:
+    for data in ([], [None], ["x"] * 100):
+        _, body = api.send("POST", "call/generate", json.dumps({"data": data}))
+        event_id = json.loads(body)["event_id"]
+        assert b"event: error" in api.send("GET", f"call/generate/{event_id}")[1]
+        assert "Traceback" not in caught()
+
+
+# --- whatever Hypothesis thinks of
+
+
+TEXTS = st.one_of(
+    st.text(st.characters(categories=None), max_size=40),  # halves of surrogate pairs too
+    st.sampled_from(
+        ["\u202e", "\x00", "<lora:x:999>", "../", "{a|b}", "steps=1,2", "auto", "euler"]
+    ),
+)
+NUMBERS = st.one_of(
+    st.floats(), st.integers(), st.booleans(), st.sampled_from([-0.0, 1e308, 2**32 - 1, 10**30])
+)
+JSON = st.recursive(
+    st.one_of(st.none(), NUMBERS, TEXTS),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(st.sampled_from(["name", "scale", "path", "meta"]), TEXTS), inner,
+                        max_size=4),
+    ),
+    max_leaves=8,
+)  # fmt: skip
+FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=25, suppress_health_check=FIXTURES)
+@given(st.sampled_from(ALL), JSON)
+@example(("generate", "adapters"), [{"name": "x", "text_scale": float("inf")}])
+def test_any_json_in_any_field(api: Api, caught: Any, place: tuple[str, str], value: Any) -> None:
+    check(api, caught, *place, value)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, suppress_health_check=FIXTURES)
+@given(st.sampled_from(ALL), JSON)
+def test_any_json_in_any_field_many_times(
+    api: Api, caught: Any, place: tuple[str, str], value: Any
+) -> None:
+    check(api, caught, *place, value)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, suppress_health_check=FIXTURES)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS["generate"], JSON)))
+def test_any_json_in_many_fields_at_once(api: Api, caught: Any, given_: dict[str, Any]) -> None:
+    before = len(api.engine.submitted)
+    kind, told = api.call("generate", **{**CHEAP, **given_})
+    assert "Traceback" not in caught()
+    if kind == "error":
+        assert isinstance(told["error"], str)
+        assert len(api.engine.submitted) == before
