@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from sdgen.config import Settings
 from sdgen.owners import Visitor
 from sdgen.studio import Studio
-from sdgen.ui.api import Blocks, add_endpoints
+from sdgen.ui.api import Blocks, add_endpoints, in_words
 from sdgen.ui.enhance_row import EnhanceRow
 from sdgen.ui.gallery_tab import GalleryTab
 from sdgen.ui.generate_tab import GenerateTab
@@ -144,4 +144,4 @@ def beside_gradio(studio: Studio, settings: Settings, on_space: bool) -> dict[st
 
     kwargs = app_kwargs(studio, settings, on_space)
     live = Live(studio, withhold_flagged=on_space)
-    return kwargs | {"routes": [*kwargs["routes"], *live_routes(live, visitor)]}
+    return in_words(kwargs | {"routes": [*kwargs["routes"], *live_routes(live, visitor)]})
