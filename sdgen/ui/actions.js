@@ -61,6 +61,23 @@ element.addEventListener("keydown", (key) => {
   if (step) dialog.querySelector(step).click();
 });
 
+// A finger that swipes over an opened picture goes to its neighbours.
+let swiped;
+element.addEventListener(
+  "touchstart",
+  (touch) => {
+    const one = touch.touches.length === 1 && touch.target.closest(".sd-viewer-image");
+    swiped = one ? touch.touches[0].clientX : undefined;
+  },
+  { passive: true },
+);
+element.addEventListener("touchend", (touch) => {
+  const far = swiped === undefined ? 0 : touch.changedTouches[0].clientX - swiped;
+  swiped = undefined;
+  if (Math.abs(far) < 60) return;
+  element.querySelector(`dialog[open] ${far > 0 ? ".sd-newer" : ".sd-older"}`)?.click();
+});
+
 // What a closed dialog showed may be asked for again: the same value would not be drawn anew.
 element.addEventListener(
   "close",

@@ -28,8 +28,11 @@ const mark = () => {
   if (bar) {
     bar.hidden = chosen.size === 0;
     const away = chosen.size - here;
+    const most = chosen.size === MOST ? ", the most at once" : "";
     bar.querySelector("[role=status]").textContent =
-      chosen.size === 0 ? "" : `${chosen.size} selected${away ? `, ${away} not on this page` : ""}`;
+      chosen.size === 0
+        ? ""
+        : `${chosen.size} selected${away ? `, ${away} not on this page` : ""}${most}`;
     const compare = bar.querySelector('[data-action="compare"]');
     if (compare) compare.disabled = chosen.size !== 2;
   }
@@ -73,9 +76,14 @@ const deed = (action, button) => {
   const ids = own ?? [...chosen];
   if (ids.length === 0) return;
   trigger(action, { ids, on: button.dataset.on !== "false" });
-  if (own || !["discard", "restore", "erase"].includes(action)) return;
+  if (!own && ["discard", "restore", "erase"].includes(action)) none();
+};
+
+// The bar goes, and its buttons with it: the keyboard goes on at the pictures.
+const none = () => {
   chosen.clear();
   mark();
+  element.querySelector(".sd-count")?.focus({ preventScroll: true });
 };
 
 element.addEventListener("click", (click) => {
@@ -90,7 +98,7 @@ element.addEventListener("click", (click) => {
   if (action === "turn") look({ page: Number(button.dataset.page) });
   if (action === "all-pictures") look({ words: "", model: "", adapter: "", since: "", until: "", only: button.dataset.only });
   if (action === "generate") toGenerate();
-  if (action === "none") chosen.clear();
+  if (action === "none") none();
   if (action === "all") {
     const on = !tiles().every((tile) => chosen.has(tile.dataset.id));
     for (const tile of tiles()) pick(tile.dataset.id, on);
@@ -114,8 +122,10 @@ element.addEventListener("click", (click) => {
   mark();
 });
 
-// On a picture: arrows go to its neighbours, X selects, F is the favourite, Delete the bin.
+// On a picture: arrows go to its neighbours, X selects, F is the favourite, Delete the bin; Escape
+// lets go of what is selected.
 element.addEventListener("keydown", (key) => {
+  if (key.key === "Escape" && chosen.size && !element.querySelector("dialog[open]")) none();
   const tile = key.target.closest?.(".sd-pic");
   if (!tile || key.ctrlKey || key.metaKey || key.altKey) return;
   const next = neighbour(tile, key.key);

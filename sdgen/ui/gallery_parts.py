@@ -67,8 +67,8 @@ def selection_bar(kind: str) -> str:
     return (
         '<div class="sd-selection" role="group" aria-label="Selected pictures" hidden>'
         f'<p role="status"></p><div class="sd-deeds">{deeds}</div>'
-        '<button type="button" class="sd-icon" data-action="none" aria-label="Clear the selection">✕'
-        "</button></div>"
+        '<button type="button" class="sd-icon" data-action="none" '
+        'aria-label="Clear the selection">✕</button></div>'
     )
 
 

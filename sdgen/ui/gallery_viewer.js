@@ -1,5 +1,6 @@
 
-// In the Gallery tab, after actions.js: what fills the form leads to it.
+// In the Gallery tab, after actions.js: what fills the form leads to it, and the keyboard comes back
+// to the picture that was seen last.
 element.addEventListener("click", (click) => {
   const action = click.target.closest("[data-action]")?.dataset.action;
   if (!["reuse", "again", "grid"].includes(action)) return;
@@ -9,3 +10,13 @@ element.addEventListener("click", (click) => {
   if (action !== "grid") return;
   setTimeout(() => document.getElementById("grid")?.scrollIntoView({ block: "center" }), 400);
 });
+
+element.addEventListener(
+  "close",
+  (event) => {
+    const { name } = event.target.dataset;
+    const tile = `#gallery-pictures .sd-pic[data-id="${name}"] .sd-frame`;
+    if (name) setTimeout(() => document.querySelector(tile)?.focus(), 0);
+  },
+  true,
+);
