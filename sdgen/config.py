@@ -85,8 +85,9 @@ class Settings(BaseSettings):
 
     @property
     def is_public(self) -> bool:
-        """True when others than this machine's users can reach the page."""
-        return self.share or self.host not in LOCAL_HOSTS
+        """True when others than this machine's users can reach the page, or are said to: behind
+        a proxy it listens on this machine only."""
+        return self.share or self.yes_public or self.host not in LOCAL_HOSTS
 
     def login(self) -> tuple[str, str] | None:
         """(name, password) from `auth`, or None. Raises SettingError when it has no colon."""

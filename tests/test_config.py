@@ -47,6 +47,7 @@ def test_a_wrong_value_names_its_variable(
 def test_others_can_reach_it_by_a_link_or_an_address() -> None:
     assert read_settings(share=True).is_public
     assert read_settings(host="0.0.0.0").is_public
+    assert read_settings(yes_public=True).is_public  # behind a proxy on the same machine
     assert not read_settings(host="localhost").is_public
 
 
