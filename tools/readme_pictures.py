@@ -5,6 +5,7 @@ docs/proof-strip.png: the bundled adapter at three strengths. docs/three-adapter
 three people with an adapter each, in one batch; two of them are of tools.adapters.styles, trained
 by `python -m lora train` into a data folder given with --styles.
 docs/page-light.png, page-dark.png, page-phone.png: the real page in Chromium (needs Playwright).
+docs/gallery-light.png, gallery-dark.png, gallery-phone.png: its Gallery tab with 60 pictures.
 """
 
 import argparse
@@ -14,16 +15,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from sdgen.config import Settings
 from sdgen.engine import LocalEngine
+from sdgen.gallery import Search
 from sdgen.models import ASSETS, find_model
+from sdgen.owners import LOCAL, LOCAL_VISITOR
 from sdgen.request import AdapterUse
+from sdgen.studio import Order, Studio
 
 DOCS = Path(__file__).parent.parent / "docs"
 PORT = 7977
@@ -47,9 +52,13 @@ HIS_PROMPTS = (  # of the project that this one replaces
     "A dramatic scene of Minnal Murali running through a village during a storm",
     "Minnal Murali in his superhero costume, striking a powerful pose in front of a temple",
 )
+GALLERY_SEEDS = range(100, 105)  # each with all prompts
+FAVOURITES = (3, 5, 12, 19, 26, 40)  # of the gallery's pictures, by place
 STRENGTHS = (0.0, 0.5, 1.0)
+VIEWS = (("light", "light", 1280, 900), ("dark", "dark", 1280, 900), ("phone", "light", 360, 780))
 BUNDLED = ASSETS / "adapters" / "minnal-murali.safetensors"
 COLUMNS = 4
+LARGEST = 400_000  # bytes of a picture of the page
 TEXT_HEIGHT = 40  # pixels
 
 
@@ -127,38 +136,87 @@ def _two_lines(text: str) -> str:
 
 
 def page() -> None:
-    """Start the app as a user would, draw two pictures, and photograph the page."""
+    """Start the app as a user would, draw a picture, and photograph the page."""
+    with tempfile.TemporaryDirectory() as folder, _opened(folder) as browser:
+        for name, theme, width, height in VIEWS:
+            view = _view(browser, theme, width, height)
+            prompt = view.get_by_label("What should the picture show?")
+            prompt.fill(PROMPTS[0])
+            prompt.press("Control+Enter")
+            view.get_by_alt_text(PROMPTS[0]).first.wait_for(timeout=120_000)
+            _photograph(view, f"page-{name}")
+
+
+def gallery() -> None:
+    """Draw what fills a gallery, and photograph its tab: plain, with a selection, on a phone."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "app.py", "--port", str(PORT), "--data-dir", folder]
-        app = subprocess.Popen(command, cwd=DOCS.parent)
-        try:
-            _wait_for(f"http://127.0.0.1:{PORT}/")
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path="/usr/bin/chromium",
-                    args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-                )
-                for name, theme, width, height in (
-                    ("page-light", "light", 1280, 900),
-                    ("page-dark", "dark", 1280, 900),
-                    ("page-phone", "light", 360, 780),
-                ):
-                    _photograph(browser, name, theme, width, height)
-                browser.close()
-        finally:
-            app.terminate()
-            app.wait(10)
+        _fill_gallery(Path(folder))
+        with _opened(folder, "--one-user") as browser:
+            for name, theme, width, height in VIEWS:
+                view = _view(browser, theme, width, height)
+                view.get_by_role("tab", name="Gallery").click()
+                view.wait_for_selector("#gallery-pictures .sd-pic img")
+                if name == "dark":
+                    for place in (1, 8):
+                        view.locator(".sd-pic input").nth(place).click()
+                _photograph(view, f"gallery-{name}")
 
 
-def _photograph(browser: Browser, name: str, theme: str, width: int, height: int) -> None:
-    view = browser.new_page(viewport={"width": width, "height": height})
+def _fill_gallery(folder: Path) -> None:
+    settings = Settings(data_dir=folder)
+    studio = Studio(settings, LocalEngine(settings))
+    studio.open_queue()
+    orders = [
+        Order(studio.request(prompt=prompt, seed=seed))
+        for seed in GALLERY_SEEDS
+        for prompt in PROMPTS
+    ]
+    for job in studio.submit(orders, LOCAL_VISITOR, leave="keep"):
+        job.result(600)
+    found = studio.gallery.search(LOCAL, Search(), limit=len(orders)).rows
+    studio.gallery.favourite(LOCAL, [found[place].id for place in FAVOURITES], True)
+    studio.close()
+
+
+@contextmanager
+def _opened(data_dir: str, *options: str) -> Iterator[Browser]:
+    """A browser while the app runs over a data folder."""
+    command = [sys.executable, "app.py", "--port", str(PORT), "--data-dir", data_dir, *options]
+    app = subprocess.Popen(command, cwd=DOCS.parent)
+    try:
+        _wait_for(f"http://127.0.0.1:{PORT}/")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium",
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            )
+            yield browser
+            browser.close()
+    finally:
+        app.terminate()
+        app.wait(10)
+
+
+def _view(browser: Browser, theme: str, width: int, height: int) -> Page:
+    """The page in a window; a narrow one is a phone's."""
+    phone = width < 600
+    view = browser.new_page(
+        viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone
+    )
     view.goto(f"http://127.0.0.1:{PORT}/?__theme={theme}")
-    prompt = view.get_by_label("What should the picture show?")
-    prompt.fill(PROMPTS[0])
-    prompt.press("Control+Enter")
-    view.get_by_alt_text(PROMPTS[0]).first.wait_for(timeout=120_000)
+    return view
+
+
+def _photograph(view: Page, name: str) -> None:
+    """The window as it is in a moment, in fewer colours where the file would be too large."""
     view.wait_for_timeout(3000)
-    view.screenshot(path=DOCS / f"{name}.png")
+    path = DOCS / f"{name}.png"
+    view.screenshot(path=path)
+    if path.stat().st_size > LARGEST:
+        with Image.open(path) as shot:
+            full = shot.convert("RGB")
+        few = full.quantize(256, kmeans=3)
+        full.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     view.close()
 
 
@@ -177,7 +235,7 @@ def _wait_for(address: str, seconds: float = 60) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["grid", "strip", "three", "page"])
+    parser.add_argument("--only", choices=["grid", "strip", "three", "page", "gallery"])
     parser.add_argument("--styles", type=Path, help="a data folder with the two styles' adapters")
     given = parser.parse_args()
     DOCS.mkdir(exist_ok=True)
@@ -189,6 +247,8 @@ def main() -> None:
         three(given.styles / "adapters").save(DOCS / "three-adapters.png", optimize=True)
     if given.only in (None, "page"):
         page()
+    if given.only in (None, "gallery"):
+        gallery()
 
 
 if __name__ == "__main__":
