@@ -240,6 +240,15 @@ def test_a_picture_found_before_its_job_wrote_it_down_is_its_jobs(pictures: Pict
     assert found(pictures) == pictures.history.pictures_of_job("j") == [mine]
 
 
+def test_a_name_that_is_none_of_ours_stays_while_its_file_does(pictures: Pictures) -> None:
+    path, row = pictures.write(name="by-hand")
+    pictures.gallery.record(row)
+    assert pictures.gallery.synchronise() == 0
+    assert found(pictures) == [row]
+    path.unlink()
+    assert pictures.gallery.synchronise() == 1
+
+
 # Limits
 
 

@@ -142,8 +142,19 @@ def test_a_picture_learns_its_job_and_nothing_else(tmp_path: Path) -> None:
     history.add_picture(picture(job="j", index=2, flagged="why", prompt="other"))
     known = dataclasses.replace(found, job="j", index=2, flagged="why")
     assert history.picture("p") == known
-    history.add_picture(picture(job="k"))
-    assert history.picture("p") == known
+    for later in (picture(job="k"), picture(), picture(flagged="else")):
+        history.add_picture(later)
+        assert history.picture("p") == known
+
+
+def test_a_reason_to_withhold_a_picture_is_never_lost(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.add_picture(picture(flagged="why"))
+    for later in (picture(), picture(job="j")):
+        history.add_picture(later)
+        row = history.picture("p")
+        assert row is not None
+        assert row.flagged == "why"
 
 
 def test_text_that_utf_8_has_no_bytes_for_is_no_trouble(tmp_path: Path) -> None:
@@ -152,6 +163,17 @@ def test_text_that_utf_8_has_no_bytes_for_is_no_trouble(tmp_path: Path) -> None:
     row = history.job("\ud800")
     assert row is not None
     assert row.label == "a?b\0c"
+
+
+def test_a_reader_sees_one_state(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.add_picture(picture("a"))
+    with history.reading() as db:
+        counted = [db.execute("SELECT count(*) FROM pictures").fetchone()]
+        history.add_picture(picture("b"))  # neither waits for the other
+        counted.append(db.execute("SELECT count(*) FROM pictures").fetchone())
+    assert counted == [(1,), (1,)]
+    assert history.picture("b") is not None
 
 
 def test_threads_lose_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Rows when the disk is full, the file damaged, the program killed: old state whole, or new."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import pytest
 
 from sdgen.errors import StorageFailed
 from sdgen.history import History
+from sdgen.history.columns import ADD_JOB, job_values
+from sdgen.history.database import Database
+from sdgen.history.salvage import replace_database
 from tests.test_history import job, picture
 
 REPOSITORY = Path(__file__).parent.parent
@@ -35,6 +39,9 @@ import resource, sys
 from pathlib import Path
 from sdgen.errors import StorageFailed
 from sdgen.history import History
+from sdgen.history.columns import ADD_JOB, job_values
+from sdgen.history.database import Database
+from sdgen.history.salvage import replace_database
 from tests.test_history import job, picture
 
 def state(history):
@@ -163,6 +170,35 @@ def test_what_can_be_read_of_a_damaged_file_is_kept(tmp_path: Path) -> None:
     assert history.paused() == {"me"}
 
 
+def test_a_log_is_never_read_into_another_file(tmp_path: Path) -> None:
+    rows = [job(f"{number:02}", label="x" * 3000) for number in range(20)]
+    history = History(tmp_path / "first")
+    history.add_jobs(rows[:9])
+    history.close()
+    history = History(tmp_path / "first")
+    history.start_job("03", 1.0)  # a page of it is in the log
+    second = tmp_path / "second"
+    shutil.copytree(tmp_path / "first", second)  # as kill -9 leaves it, with its log
+    history.close()
+    (second / NAME).write_bytes(b"no database" * 1000)
+    log = (second / f"{NAME}-wal").read_bytes()
+    history = History(second)
+    assert history.set_aside is not None
+    assert history.set_aside.with_suffix(".sqlite3-wal").read_bytes() == log
+    assert history.unfinished() == []
+    history.close()
+
+    def fill(new: Database) -> None:
+        with new.writing() as db:
+            db.executemany(ADD_JOB, [job_values(row) for row in rows])
+
+    (second / f"{NAME}-wal").write_bytes(log)
+    replace_database(second / NAME, fill)
+    history = History(second)
+    assert history.set_aside is None
+    assert history.unfinished() == rows
+
+
 def test_what_a_killed_repair_left_goes(tmp_path: Path) -> None:
     old, young = tmp_path / "history.new-1.sqlite3", tmp_path / "history.new-2.sqlite3-wal"
     for path in (old, young):
@@ -178,6 +214,9 @@ KILL_WRITERS = """
 import itertools, os, random, signal, sys, time
 from pathlib import Path
 from sdgen.history import History
+from sdgen.history.columns import ADD_JOB, job_values
+from sdgen.history.database import Database
+from sdgen.history.salvage import replace_database
 from tests.test_history import job
 
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
