@@ -22,6 +22,7 @@ RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch' requirements.txt)" \
 COPY app.py LICENSE ./
 COPY sdgen ./sdgen
 COPY lora ./lora
+RUN python -m compileall -q app.py sdgen lora
 
 # Everything that stays is in /data: pictures, the queue, adapters, trainings, fetched models.
 RUN useradd --uid 10001 --user-group --create-home sdgen \

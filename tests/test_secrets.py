@@ -1,18 +1,27 @@
 """Keys, passwords and paths of this machine stay where they are. A canary is looked for."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from gradio_client import Client
+from pydantic import SecretStr
 
-from sdgen.config import read_settings
+from sdgen.config import Settings, read_settings
 from sdgen.errors import DownloadNeeded, ModelUnavailable, SdgenError
+from sdgen.owners import owner_of_token
 from sdgen.studio import Studio
+from sdgen.web.visitors import COOKIE
 from tests.conftest import FakeEngine, FakeModelFiles, ask
+from tests.serving import GRADIO_WARNINGS, served
+
+pytestmark = GRADIO_WARNINGS
 
 REPOSITORY = Path(__file__).parent.parent
 CANARY = "sk-CANARY-4711"
@@ -39,7 +48,8 @@ def test_no_key_is_written_anywhere(tmp_path: Path, as_json: list[str], count: s
         cwd=REPOSITORY,
         env=os.environ
         | dict.fromkeys(keys, CANARY)
-        | {"SDGEN_AUTH": f"me:{CANARY}", "SDGEN_DATA_DIR": str(tmp_path / "data")},
+        | {"SDGEN_AUTH": f"me:{CANARY}", "SDGEN_METRICS_TOKEN": CANARY}
+        | {"SDGEN_DATA_DIR": str(tmp_path / "data")},
         capture_output=True,
         check=False,
     )
@@ -108,4 +118,92 @@ def test_only_the_engine_is_given_the_real_place(private_folder: Path, tmp_path:
     files.local.add("my-model")
     studio.start(studio.request(prompt="x", width=64, height=64, steps=1)).result(10)
     assert engine.submitted[0].model == str(private_folder)
+    studio.close()
+
+
+PAGES = (
+    "/",
+    "/config",
+    "/gradio_api/info",
+    "/gradio_api/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+)
+SMALL = {"width": 64, "height": 64, "steps": 1}
+
+
+class Heard(logging.Handler):
+    """All that the server's side logs, at every level; not what this test's own clients say."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.name.startswith(("httpx", "httpcore")):
+            self.lines.append(f"{record.getMessage()} {vars(record)}")
+
+
+def data_of(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path, path.read_bytes()
+
+
+def test_a_browser_s_token_is_in_no_file_no_log_and_no_other_browser_s_page(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, root = Heard(), logging.getLogger()
+    root.addHandler(heard)
+    monkeypatch.setattr(root, "level", logging.DEBUG)
+    studio.open_queue()
+    try:
+        with served(studio, settings) as url, httpx.Client(base_url=url, timeout=20) as ann:
+            own_page = ann.get("/").text
+            token = ann.cookies[COOKIE]
+            program = Client(
+                url,
+                verbose=False,
+                download_files=False,
+                httpx_kwargs={"cookies": {COOKIE: token}},
+            )
+            drawn = program.predict(prompt=f"{CANARY} beach", seed=7, **SMALL, api_name="/generate")
+            picture = f"/sdgen/picture/{drawn[0]['id']}"
+            assert ann.get(picture).status_code == 200  # it is that browser's
+            with httpx.Client(base_url=url, timeout=20) as bob:
+                others = [bob.get(where).text for where in PAGES]
+                assert bob.cookies[COOKIE] != token
+                assert bob.get(picture).status_code == 404
+            cache = Path(os.environ["GRADIO_TEMP_DIR"])
+            files = [*data_of(settings.data_dir), *data_of(cache)]
+    finally:
+        root.removeHandler(heard)
+    assert any(owner_of_token(token) in str(path) for path, _ in files)
+    assert not [path for path, content in files if token in f"{path}" or token.encode() in content]
+    assert len(heard.lines) > 1
+    assert not [line for line in heard.lines if token in line]
+    assert token not in own_page  # also its own page has it in the cookie alone
+    for text in others:
+        assert token not in text
+        assert owner_of_token(token) not in text
+        assert CANARY not in text  # nor what the other one drew
+
+
+def test_the_operator_s_token_and_the_password_are_on_no_page(
+    engine: FakeEngine, model_files: FakeModelFiles, tmp_path: Path
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path, auth=SecretStr(f"ann:{CANARY}"), metrics_token=SecretStr(CANARY)
+    )
+    studio = Studio(settings, engine, model_files)
+    with served(studio, settings) as url, httpx.Client(base_url=url, timeout=20) as browser:
+        for where in PAGES:
+            answer = browser.get(where)
+            assert CANARY not in answer.text + str(answer.headers)
+        browser.post("/login", data={"username": "ann", "password": CANARY})
+        for where in PAGES:
+            answer = browser.get(where)
+            assert answer.status_code in (200, 401, 503)
+            assert CANARY not in answer.text + str(answer.headers)
     studio.close()

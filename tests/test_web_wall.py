@@ -240,9 +240,16 @@ def test_another_site_s_page_is_not_logged_in(known: httpx.Client) -> None:
     assert known.get("/theme.css", headers=evil).status_code == 401
 
 
-def test_pictures_belong_to_the_login(known: httpx.Client, stranger: httpx.Client) -> None:
-    assert known.get("/sdgen/picture/" + "7" * 26).status_code == 404
-    assert stranger.get("/sdgen/picture/" + "7" * 26).status_code == 401
+def test_pictures_belong_to_the_login(
+    url: str, known: httpx.Client, stranger: httpx.Client
+) -> None:
+    program = Client(url, auth=(NAME, PASSWORD), verbose=False, download_files=False)
+    small = {"prompt": "a red robot", "width": 64, "height": 64, "steps": 1}
+    drawn = program.predict(**small, api_name="/generate")
+    where = f"/sdgen/picture/{drawn[0]['id']}"
+    assert known.get(where).headers["content-type"] == "image/png"  # in a browser too
+    assert known.get(where, headers={"X-Sdgen-Token": "x" * 32}).status_code == 200
+    assert stranger.get(where).status_code == 401
 
 
 def test_wrong_passwords_have_to_wait() -> None:
