@@ -32,6 +32,7 @@ from sdgen.errors import (
 from sdgen.logs import adopt_server, set_up
 
 if TYPE_CHECKING:
+    from sdgen.engine import LocalEngine
     from sdgen.studio import Studio
 
 
@@ -149,8 +150,13 @@ def gradio_environment() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve(settings: Settings, on_space: bool) -> int:
-    """Serve the page until a signal comes; the exit code."""
+def serve(
+    settings: Settings, on_space: bool, make_engine: Callable[..., "LocalEngine"] | None = None
+) -> int:
+    """Serve the page until a signal comes; the exit code.
+
+    make_engine: what draws, where it is not LocalEngine; called as that is.
+    """
     stop = threading.Event()
 
     def stopping(*_: object) -> None:
@@ -172,7 +178,7 @@ def serve(settings: Settings, on_space: bool) -> int:
     from sdgen.ui.app import build, launch_options
 
     metrics = Metrics()
-    engine = LocalEngine(settings, on_step=metrics.stepped)
+    engine = (make_engine or LocalEngine)(settings, on_step=metrics.stepped)
     studio = Studio(settings, engine, public=on_space or settings.is_public, metrics=metrics)
     try:
         studio.open_queue()

@@ -1,5 +1,6 @@
 """What the studio knows of models: those that are offered, by the names that users know."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from sdgen.metadata import public_model_name
 from sdgen.models import DEFAULT_MODEL, ModelSpec, ModelWords, bundled_models, find_model
 from sdgen.request import Sampler
 
+LOOK_AGAIN = 5.0  # seconds; a job asks twice, and the engine says so itself where files are gone
 OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
 
 
@@ -48,6 +50,7 @@ class ModelDesk:
         self._specs = bundled_models()
         self.default = DEFAULT_MODEL
         self.problem = ""  # why the configured model cannot be had, as a sentence
+        self._seen: dict[str, float] = {}  # name -> when it was found to be whole
         self._offer(configured)
 
     @property
@@ -90,7 +93,10 @@ class ModelDesk:
     def local_spec(self, name: str) -> ModelSpec:
         """The spec of a model that is here. Raises ModelUnavailable, DownloadNeeded."""
         spec = self.spec(name)
-        self._files.local_folder(replace(spec, name=name))
+        now = time.monotonic()
+        if now - self._seen.get(name, -LOOK_AGAIN) >= LOOK_AGAIN:
+            self._files.local_folder(replace(spec, name=name))  # reads the heads of all its files
+            self._seen[name] = now
         return spec
 
     def download_size(self, name: str) -> int:

@@ -15,6 +15,7 @@ from sdgen.ui.enhance_row import EnhanceRow
 from sdgen.ui.gallery_tab import GalleryTab
 from sdgen.ui.generate_tab import GenerateTab
 from sdgen.ui.live import Live, live_routes
+from sdgen.ui.sessions import Sessions
 from sdgen.ui.theme import theme
 from sdgen.web import app_kwargs, visitor_of
 from sdgen.web.wall import user_of
@@ -52,6 +53,12 @@ class PageBlocks(Blocks):
     def get_config_file(self) -> dict[str, Any]:
         """What the page is told of itself."""
         return {**super().get_config_file(), "connect_heartbeat": False}
+
+    def launch(self, *given: Any, **named: Any) -> Any:
+        """As Gradio's, with sessions that cost little."""
+        launched = super().launch(*given, **named)
+        self.app.state_holder = Sessions(self)
+        return launched
 
 
 def build(
