@@ -10,12 +10,16 @@ const fields = () => [...(element.querySelector("form")?.elements ?? [])].filter
 let typing;
 let open = false; // the further filters, where the window is narrow
 
+// The space after a word is not looked for, and yet it has to stay for the next one.
+const isBeingWritten = (field, value) =>
+  field === document.activeElement && (typing || field.value.trim() === value);
+
 // The form as the value has it; what is being written stays.
 const fill = () => {
   const looked = now();
   for (const field of fields()) {
     if (field.type === "radio") field.checked = field.value === looked[field.name];
-    else if (field !== document.activeElement || !typing) field.value = looked[field.name] ?? "";
+    else if (!isBeingWritten(field, looked[field.name])) field.value = looked[field.name] ?? "";
   }
   const set = MORE.filter((name) => looked[name]).length;
   element.querySelector(".sd-find")?.classList.toggle("sd-open", open);

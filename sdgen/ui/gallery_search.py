@@ -1,18 +1,17 @@
 """What the Gallery tab looks for: between the browser's plain value and the gallery's Search."""
 
-import re
 from collections.abc import Mapping
 from datetime import date, timedelta, timezone
 from typing import NamedTuple
 
 from sdgen.gallery import Search
+from sdgen.pictures import is_picture_name
 
 PAGE_SIZE = 48  # pictures
 IDS_MAX = 1000  # pictures that one deed takes
 _WORDS_CHARS, _NAME_CHARS = 300, 300
 _PAGE_MAX = 1_000_000
 _ZONE_MAX = 14 * 60  # minutes; no place on earth is further from UTC
-_ID = re.compile(r"[0-9a-z]{26}")
 KINDS = ("all", "favourites", "bin")
 
 
@@ -59,7 +58,7 @@ def ids_from(value: object) -> tuple[str, ...]:
         value = [value]
     if not isinstance(value, list):
         return ()
-    good = (each for each in value if isinstance(each, str) and _ID.fullmatch(each))
+    good = (each for each in value if isinstance(each, str) and is_picture_name(each))
     return tuple(dict.fromkeys(good))
 
 

@@ -75,6 +75,10 @@ def test_pictures_are_found_marked_deleted_and_brought_back(open_page: Any, wall
     page.get_by_label("Words of the prompt").fill("RED")
     expect(page.locator(PICTURES)).to_have_count(2)
     expect(page.locator(".sd-count")).to_have_text("2 pictures found")
+    page.keyboard.type(" ")
+    page.wait_for_timeout(600)  # the search waits for a pause
+    page.keyboard.type("boat")
+    expect(page.locator(PICTURES)).to_have_count(1)
     page.get_by_label("Words of the prompt").fill("elephant")
     page.get_by_role("button", name="Clear the search").click()
     expect(page.locator(PICTURES)).to_have_count(3)
