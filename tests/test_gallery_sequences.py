@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    initialize,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sdgen.gallery import Search, rebuild
 from tests.galleries import NOON, Pictures
 
 OWNERS = st.sampled_from(["me", "you"])
+SOME = st.lists(st.integers(0, 99), max_size=4)  # numbers of pictures, over and over
 
 
 @dataclass
@@ -44,61 +38,66 @@ class Model:
 
 
 class GallerySequences(RuleBasedStateMachine):
-    names = Bundle("names")
-
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.shelf = Pictures(Path(self.folder.name))
         self.known = Model()
-        self.made = 0
+        self.names: list[str] = []
+
+    def some(self, numbers: list[int]) -> list[str]:
+        """Ids of pictures, also of such as are gone."""
+        return [self.names[number % len(self.names)] for number in numbers if self.names]
 
     def teardown(self) -> None:
         self.shelf.close()
         self.folder.cleanup()
 
-    @rule(target=names, owner=OWNERS, recorded=st.booleans())
-    def draw(self, owner: str, recorded: bool) -> str:
-        self.made += 1
-        _, row = self.shelf.write(owner, NOON + self.made * 40_000)
+    @rule(owner=OWNERS, recorded=st.booleans())
+    def draw(self, owner: str, recorded: bool) -> None:
+        _, row = self.shelf.write(owner, NOON + len(self.names) * 40_000)
         if recorded:
             self.shelf.gallery.record(row)
         else:  # as after kill -9
             assert self.shelf.gallery.synchronise() == 1
         self.known.pictures[row.id] = Known(owner)
-        return row.id
+        self.names.append(row.id)
 
-    @rule(owner=OWNERS, ids=st.lists(names, max_size=4), on=st.booleans())
-    def favourite(self, owner: str, ids: list[str], on: bool) -> None:
+    @rule(owner=OWNERS, some=SOME, on=st.booleans())
+    def favourite(self, owner: str, some: list[int], on: bool) -> None:
+        ids = self.some(some)
         mine = self.known.of(owner, ids, False) | self.known.of(owner, ids, True)
         assert self.shelf.gallery.favourite(owner, ids, on) == len(mine)
         for name in mine:
             self.known.pictures[name].favourite = on
 
-    @rule(owner=OWNERS, ids=st.lists(names, max_size=4))
-    def delete(self, owner: str, ids: list[str]) -> None:
+    @rule(owner=OWNERS, some=SOME)
+    def delete(self, owner: str, some: list[int]) -> None:
+        ids = self.some(some)
         mine = self.known.of(owner, ids, False)
         assert set(self.shelf.gallery.delete(owner, ids)) == mine
         for name in mine:
             self.known.pictures[name].binned = True
 
-    @rule(owner=OWNERS, ids=st.lists(names, max_size=4))
-    def restore(self, owner: str, ids: list[str]) -> None:
+    @rule(owner=OWNERS, some=SOME)
+    def restore(self, owner: str, some: list[int]) -> None:
+        ids = self.some(some)
         mine = self.known.of(owner, ids, True)
         assert set(self.shelf.gallery.restore(owner, ids)) == mine
         for name in mine:
             self.known.pictures[name].binned = False
 
-    @rule(owner=OWNERS, ids=st.lists(names, max_size=4))
-    def erase(self, owner: str, ids: list[str]) -> None:
+    @rule(owner=OWNERS, some=SOME)
+    def erase(self, owner: str, some: list[int]) -> None:
+        ids = self.some(some)
         mine = self.known.of(owner, ids, True)
         assert self.shelf.gallery.erase(owner, ids) == len(mine)
         for name in mine:
             del self.known.pictures[name]
 
-    @rule(name=consumes(names))
-    def lose_a_file(self, name: str) -> None:
-        if name in self.known.pictures:
+    @rule(some=SOME)
+    def lose_files(self, some: list[int]) -> None:
+        for name in set(self.some(some)) & self.known.pictures.keys():
             row = self.shelf.history.picture(name)
             assert row is not None
             self.shelf.gallery.path(row).unlink()
@@ -137,7 +136,7 @@ class LongSequences(GallerySequences):
     """The same, for longer."""
 
 
-GallerySequences.TestCase.settings = settings(max_examples=5, stateful_step_count=15)
+GallerySequences.TestCase.settings = settings(max_examples=8, stateful_step_count=20)
 LongSequences.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
 TestGallerySequences = GallerySequences.TestCase
 TestLongSequences = pytest.mark.slow(LongSequences.TestCase)
