@@ -93,14 +93,8 @@ class Studio:
         self._queue_lock = threading.Lock()
         self._queue: JobQueue | None = None
         self._closed = False
-        self._make_queue = lambda: JobQueue(
-            settings,
-            self._store.history,
-            tools,
-            engine.status,
-            public=settings.is_public if public is None else public,
-            ended=self.metrics.ended,
-        )
+        self._public = settings.is_public if public is None else public
+        self._tools = tools
         remove_stumps(settings.data_dir)
 
     # --- drawing
@@ -218,7 +212,14 @@ class Studio:
                 if self._closed:
                     raise ShuttingDown
                 self._store.hold()
-                queue = self._make_queue()
+                queue = JobQueue(
+                    self._settings,
+                    self._store.history,
+                    self._tools,
+                    self._engine.status,
+                    public=self._public,
+                    ended=self.metrics.ended,
+                )
                 queue.open()
                 self._queue = queue
                 self._store.look_after()

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from sdgen.config import Settings
@@ -82,6 +83,10 @@ class Store:
                     keep_days=self._settings.keep_days,
                     keep_bytes=self._settings.keep_mb * 1_000_000,
                 ),
+            )
+            self._attempt(
+                "rows of old jobs",
+                lambda: self.history.forget_jobs(time.time() - JOBS_KEPT_SECONDS),
             )
             self._stop.wait(UPKEEP_SECONDS)
 

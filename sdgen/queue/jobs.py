@@ -220,7 +220,12 @@ class JobQueue:
         return True
 
     def pause(self, owner: str, paused: bool) -> None:
-        """Start none of an owner's waiting jobs until this is called with False."""
+        """Start none of an owner's waiting jobs until this is called with False.
+
+        Programs without a token share no queue, so for them it does nothing.
+        """
+        if owner == ANYONE:
+            return
         with self._changed:
             self._history.set_paused(owner, paused)
             self._paused = self._paused | {owner} if paused else self._paused - {owner}
