@@ -41,6 +41,14 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._checked()
 
+    def write_back(self) -> None:
+        """Put everything into the file itself, so that it can be moved without its log."""
+        with said(), self._lock:
+            db = self._writer = self._writer or _connect(self.path)
+            busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if busy:
+                raise StorageFailed(_sentence(sqlite3.SQLITE_BUSY))
+
     def close(self) -> None:
         """Write the log back and let go of the file."""
         with self._lock:
@@ -141,7 +149,12 @@ def _sentence(code: int) -> str:
             "The list of jobs and pictures could not be written: the disk is full or does not "
             "answer. Free some space, try again."
         )
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+    if code == sqlite3.SQLITE_CANTOPEN:  # SQLite does not tell which
+        return (
+            "The list of jobs and pictures cannot be opened: the disk is full, or the data folder "
+            "may not be written to. Free some space, or choose another folder."
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return "The data folder may not be written to. Choose another or allow it."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return "Another program holds the list of jobs and pictures. Try again in a moment."

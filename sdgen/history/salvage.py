@@ -5,7 +5,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,9 @@ def replace_database(path: Path, fill: Callable[[Database], None]) -> None:
         new = Database(beside)
         try:
             fill(new)
+            new.write_back()
         finally:
-            new.close()  # which writes its log back into it
+            new.close()
         with said():
             for suffix in (".sqlite3-wal", ".sqlite3-shm"):  # never a log beside a foreign file
                 path.with_suffix(suffix).unlink(missing_ok=True)
@@ -106,10 +107,23 @@ def readable_marks(old: Path) -> dict[str, Marks]:
     """The marks of the pictures in a file by their ids, up to where it cannot be read."""
     read = 'SELECT id, path, job, "index", flagged, favourite, deleted FROM pictures'
     found: dict[str, Marks] = {}
-    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(_opened(old)) as source:
+    with _up_to_damage(), contextlib.closing(_opened(old)) as source:
         for picture_id, path, job, index, flagged, favourite, deleted in source.execute(read):
             found[picture_id] = Marks(path, job, index, flagged, bool(favourite), deleted)
     return found
+
+
+@contextlib.contextmanager
+def _up_to_damage() -> Iterator[None]:
+    """Stop in peace where a file is damaged, or never was ours; StorageFailed where the disk does
+    not answer, as there may be more behind it."""
+    with said():
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+                raise
 
 
 def _opened(old: Path) -> sqlite3.Connection:
@@ -120,7 +134,7 @@ def _copy(
     old: Path, read: str, new: Database, write: str, checked: Callable[[_Values], _Values]
 ) -> int:
     rows = []
-    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(_opened(old)) as source:
+    with _up_to_damage(), contextlib.closing(_opened(old)) as source:
         for row in source.execute(read):
             with contextlib.suppress(ValueError, TypeError):  # not a row that we ever wrote
                 rows.append(checked(row))
