@@ -11,6 +11,7 @@ from sdgen.config import Settings
 from sdgen.errors import (
     AdapterRefused,
     GenerationFailed,
+    InvalidRequest,
     ModelUnavailable,
     OutOfMemory,
     QueueFull,
@@ -174,13 +175,16 @@ def test_a_job_of_a_call_that_died_with_the_app_is_stopped(tmp_path: Path) -> No
     hold(before, 0)
     with app(tmp_path, before) as studio:
         (job,) = studio.submit([Order(ask())], ANN, "call")
+        (waiting,) = studio.submit([Order(ask())], ANN, "call")
         wait_until(lambda: before.submitted)
+    assert isinstance(job.end, Stopped)
+    assert "caller was gone" in str(waiting.end)
     after = FakeEngine()
     with app(tmp_path, after) as studio:
-        told = studio.find_job(job.id, ANN)
-        assert told is not None
-        assert told.row.state == "stopped"
-        assert "caller was gone" in told.row.error
+        for each in (job, waiting):
+            told = studio.find_job(each.id, ANN)
+            assert told is not None
+            assert told.row.state == "stopped"
         assert after.submitted == []
 
 
@@ -431,6 +435,14 @@ def test_a_grid_is_one_job_with_one_sheet(tmp_path: Path) -> None:
         assert sorted((r.steps, r.guidance_scale) for r in engine.submitted) == [
             (steps, guidance) for steps in (1, 2, 3) for guidance in (1.0, 3.0)
         ]
+
+
+def test_a_grid_with_a_wrong_cell_is_refused_whole(tmp_path: Path) -> None:
+    grid = Grid(x=Axis(field="steps", values=("3", "900")))
+    with app(tmp_path) as studio:
+        with pytest.raises(InvalidRequest, match="900"):
+            studio.submit([Order(ask(), grid=grid)], ANN)
+        assert studio.history.unfinished() == []
 
 
 def test_a_grid_stops_and_fails_as_one(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from sdgen.config import Settings
 from sdgen.errors import GenerationFailed, QueueFull, SdgenError, ShuttingDown, StorageFailed
+from sdgen.grid import cells
 from sdgen.history import History, JobRow, JobState, Leave
 from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopped
 from sdgen.logs import job_event
@@ -111,7 +112,8 @@ class JobQueue:
         with self._changed:
             entries, self._entries = self._entries, {}
         for entry in entries.values():
-            entry.job.publish(Failed(GenerationFailed(GOES_ON)))
+            said = RESTARTED if entry.row.leave == "call" else GOES_ON
+            entry.job.publish(Failed(GenerationFailed(said)))
 
     # --- asking
 
@@ -126,11 +128,13 @@ class JobQueue:
         """Take in orders, all or none; once this returns they are on disk.
 
         leave: what happens when nobody watches; None: as the settings say. side_by_side: they
-        are shown together. Raises QueueFull, TooMuch, StorageFailed, ShuttingDown, and what
-        preparing their requests raises.
+        are shown together. Raises QueueFull, TooMuch, StorageFailed, ShuttingDown, InvalidRequest
+        for a cell of a grid, and what preparing their requests raises.
         """
         for order in orders:
             self._tools.prepare(order.request)
+            if order.grid is not None:
+                cells(order.request, order.grid)
         disk_state(self._settings).check()
         now = time.time()
         group = uuid.uuid4().hex if side_by_side else ""
@@ -446,7 +450,8 @@ class JobQueue:
             end = run.follow()
         finally:  # whatever happens, a job has its end
             with self._changed:
-                if self._closing and end.state == "stopped" and not entry.job.cancelled:
+                interrupted = self._closing and end.state == "stopped" and not entry.job.cancelled
+                if interrupted and entry.row.leave != "call":
                     self._wait_for_restart(entry)
                 else:
                     self._end(entry, end)
