@@ -10,9 +10,8 @@ import logging
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from sdgen.config import Settings
@@ -28,13 +27,12 @@ from sdgen.queue.limits import HOUR, Limits, disk_state
 from sdgen.queue.order import Waiting, in_turn, next_to_start
 from sdgen.queue.run import End, PicturesRun, Tools, state_of
 from sdgen.queue.views import JobTold, Order, QueueView
+from sdgen.queue.watchers import Watchers
 
 log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds; how often the thread looks for watchers that left and ends to write again
-REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
 SERVED = 1000  # people whose last turn is remembered
-REMEMBERED_JOBS = 8  # of one person
 UNWRITTEN = 10_000  # ends that are remembered while the disk refuses them
 RESTARTED = "The app was restarted before it was done, and its caller was gone."
 GOES_ON = "The app is being restarted; this goes on afterwards."
@@ -68,9 +66,7 @@ class JobQueue:
         self._entries: dict[str, Entry] = {}
         self._paused: frozenset[str] = frozenset()
         self._served: dict[str, float] = {}  # when a person's job started last, by `turns`
-        self._shown: dict[str, deque[tuple[float, Job]]] = {}  # owner -> jobs that ended lately
-        self._watchers: dict[str, list[Callable[[], None]]] = {}
-        self._left: dict[str, float] = {}  # owner -> since when nobody watches
+        self._watchers = Watchers()
         self._unwritten: dict[str, tuple[JobState, str, bool]] = {}  # ends that the disk refused
         self._followers: set[threading.Thread] = set()
         self._thread: threading.Thread | None = None
@@ -169,13 +165,12 @@ class JobQueue:
                 self._enter(row, order, visitor.turns).job
                 for row, order in zip(rows, orders, strict=True)
             ]
-            if visitor.owner not in self._watchers:
-                self._left[visitor.owner] = time.monotonic()
+            self._watchers.expect(visitor.owner)
             self._tell_places()
             self._changed.notify_all()
         for job in jobs:
             job_event(job.id, "accepted", prompt=job.request.prompt)
-        self._wake_all()
+        self._watchers.wake_all()
         return jobs
 
     def _check_limits(self, orders: Sequence[Order], visitor: Visitor, now: float) -> None:
@@ -220,7 +215,7 @@ class JobQueue:
                 entry.row = replace(entry.row, place=moved[entry.row.id])
             self._tell_places()
             self._changed.notify_all()
-        self._wake_all()
+        self._watchers.wake_all()
         return True
 
     def pause(self, owner: str, paused: bool) -> None:
@@ -235,7 +230,7 @@ class JobQueue:
             self._paused = self._paused | {owner} if paused else self._paused - {owner}
             self._tell_places()
             self._changed.notify_all()
-        self._wake_all()
+        self._watchers.wake_all()
 
     # --- watching
 
@@ -256,25 +251,12 @@ class JobQueue:
     def shown(self, owner: str) -> tuple[Job, ...]:
         """Running jobs of an owner and those that ended lately, oldest first."""
         with self._changed:
-            self._forget_shown()
-            ended = [job for _, job in self._shown.get(owner, ())]
             running = [e.job for e in self._entries.values() if e.row.owner == owner and e.run]
-        return (*ended, *running)
+        return (*self._watchers.ended_lately(owner), *running)
 
-    @contextmanager
-    def watching(self, owner: str, wake: Callable[[], None]) -> Iterator[None]:
+    def watching(self, owner: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
         """Be a watcher; `wake` is called, from any thread, when the owner's queue changed."""
-        with self._changed:
-            self._watchers.setdefault(owner, []).append(wake)
-            self._left.pop(owner, None)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._watchers[owner].remove(wake)
-                if not self._watchers[owner]:
-                    del self._watchers[owner]
-                    self._left[owner] = time.monotonic()
+        return self._watchers.watching(owner, wake)
 
     def told(self, job_id: str, visitor: Visitor) -> JobTold | None:
         """A job of the visitor's, or one of nobody's whose id he knows; None for all others."""
@@ -310,7 +292,7 @@ class JobQueue:
                 self._history.wait_again(row.id)
             visitor = Visitor(row.owner, row.payer)
             self._enter(replace(row, state="waiting"), order, visitor.turns)
-            self._left[row.owner] = time.monotonic()
+            self._watchers.expect(row.owner)
             job_event(row.id, "taken up again", prompt=order.request.prompt)
 
     def _enter(self, row: JobRow, order: Order, turns: str) -> Entry:
@@ -324,7 +306,7 @@ class JobQueue:
         )
         job.created = row.created
         entry = self._entries[row.id] = Entry(row, order, job, turns)
-        job.listen(lambda: self._wake(row.owner))
+        job.listen(lambda: self._watchers.wake(row.owner))
         return entry
 
     def _in_turn(self) -> list[Waiting]:
@@ -342,27 +324,7 @@ class JobQueue:
         for ahead, job in enumerate(self._in_turn()):
             self._entries[job.id].tell(ahead)
 
-    def _forget_shown(self) -> None:
-        before = time.monotonic() - REMEMBERED
-        for owner, jobs in list(self._shown.items()):
-            while jobs and jobs[0][0] < before:
-                jobs.popleft()
-            if not jobs:
-                del self._shown[owner]
-
     # --- inside; without the lock
-
-    def _wake(self, owner: str) -> None:
-        with self._changed:
-            watchers = tuple(self._watchers.get(owner, ()))
-        for wake in watchers:
-            wake()
-
-    def _wake_all(self) -> None:
-        with self._changed:
-            watchers = [wake for wakes in self._watchers.values() for wake in wakes]
-        for wake in watchers:
-            wake()
 
     def _cancelled(self, job_id: str) -> None:
         """Somebody asked to stop it: if it waits, it ends here."""
@@ -442,7 +404,7 @@ class JobQueue:
             )
             self._followers.add(thread)
         thread.start()
-        self._wake_all()
+        self._watchers.wake_all()
 
     def _follow(self, entry: Entry, run: PicturesRun) -> None:
         end = End("failed", GenerationFailed(f"Something went wrong inside (job {entry.row.id})."))
@@ -456,7 +418,7 @@ class JobQueue:
                 else:
                     self._end(entry, end)
                 self._followers.discard(threading.current_thread())
-            self._wake_all()
+            self._watchers.wake_all()
 
     def _wait_for_restart(self, entry: Entry) -> None:
         """The app is being stopped: the row waits, and who watches is told."""
@@ -477,9 +439,7 @@ class JobQueue:
             end.state, str(end.error or ""), entry.order.request.leave_out_prompt
         )  # fmt: skip
         self._write_ends()
-        jobs = self._shown.setdefault(entry.row.owner, deque(maxlen=REMEMBERED_JOBS))
-        jobs.append((time.monotonic(), entry.job))
-        self._forget_shown()
+        self._watchers.ended(entry.row.owner, entry.job)
         nothing = GenerateResult((), end.seconds)
         if end.error is not None:
             entry.job.publish(Failed(end.error))
@@ -505,17 +465,12 @@ class JobQueue:
 
     def _stop_unwatched(self) -> None:
         """Stop jobs that nobody watches any more, where they are not to go on alone."""
-        before = time.monotonic() - self._settings.left_seconds
+        left = self._watchers.left(self._settings.left_seconds)
         with self._changed:
-            left = {owner for owner, since in self._left.items() if since <= before}
-            jobs = [
-                entry.job
-                for entry in self._entries.values()
-                if entry.row.leave == "watched" and entry.row.owner in left
-            ]
-            for owner in left:
-                if not any(entry.row.owner == owner for entry in self._entries.values()):
-                    del self._left[owner]
+            entries = [entry for entry in self._entries.values() if entry.row.owner in left]
+            for owner in left - {entry.row.owner for entry in entries}:
+                self._watchers.forget(owner)
+        jobs = [entry.job for entry in entries if entry.row.leave == "watched"]
         for job in jobs:
             job_event(job.id, "is watched by nobody any more")
             job.cancel()

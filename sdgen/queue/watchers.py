@@ -1,0 +1,89 @@
+"""Who watches whose queue, and what each of them is shown of jobs that ended lately."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sdgen.job import Job
+
+REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
+REMEMBERED_JOBS = 8  # of one person
+
+
+class Watchers:
+    """Thread-safe. A watcher is a function that is called, in any thread, when something changed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
+        self._left: dict[str, float] = {}  # owner -> since when nobody watches
+        self._ended: dict[str, deque[tuple[float, Job]]] = {}
+
+    @contextmanager
+    def watching(self, owner: str, wake: Callable[[], None]) -> Iterator[None]:
+        """Be a watcher of an owner's queue."""
+        with self._lock:
+            self._watchers.setdefault(owner, []).append(wake)
+            self._left.pop(owner, None)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watchers[owner].remove(wake)
+                if not self._watchers[owner]:
+                    del self._watchers[owner]
+                    self._left[owner] = time.monotonic()
+
+    def wake(self, owner: str) -> None:
+        """Something of that owner's changed."""
+        with self._lock:
+            watchers = tuple(self._watchers.get(owner, ()))
+        for wake in watchers:
+            wake()
+
+    def wake_all(self) -> None:
+        """Places in the queue changed."""
+        with self._lock:
+            watchers = [wake for wakes in self._watchers.values() for wake in wakes]
+        for wake in watchers:
+            wake()
+
+    def expect(self, owner: str) -> None:
+        """From now on somebody should watch, as there is a job."""
+        with self._lock:
+            if owner not in self._watchers:
+                self._left[owner] = time.monotonic()
+
+    def left(self, seconds: float) -> set[str]:
+        """The owners whom nobody has watched for that long."""
+        before = time.monotonic() - seconds
+        with self._lock:
+            return {owner for owner, since in self._left.items() if since <= before}
+
+    def forget(self, owner: str) -> None:
+        """There is nothing to watch any more."""
+        with self._lock:
+            self._left.pop(owner, None)
+
+    def ended(self, owner: str, job: Job) -> None:
+        """Keep a job for a while, to be shown."""
+        with self._lock:
+            jobs = self._ended.setdefault(owner, deque(maxlen=REMEMBERED_JOBS))
+            jobs.append((time.monotonic(), job))
+            self._drop_old()
+
+    def ended_lately(self, owner: str) -> tuple[Job, ...]:
+        """An owner's jobs that ended a while ago at most, oldest first."""
+        with self._lock:
+            self._drop_old()
+            return tuple(job for _, job in self._ended.get(owner, ()))
+
+    def _drop_old(self) -> None:
+        before = time.monotonic() - REMEMBERED
+        for owner, jobs in list(self._ended.items()):
+            while jobs and jobs[0][0] < before:
+                jobs.popleft()
+            if not jobs:
+                del self._ended[owner]
