@@ -13,7 +13,7 @@ REMEMBERED_JOBS = 8  # of one person
 
 
 class Watchers:
-    """Thread-safe. A watcher is a function that is called, in any thread, when something changed."""
+    """Thread-safe. A watcher is a function, called in any thread when something changed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
