@@ -39,7 +39,7 @@ def form(models: Sequence[str], adapters: Sequence[str]) -> str:
     return (
         '<form class="sd-find" role="search" aria-label="Your pictures">'
         f'<label class="sd-find-words"><span class="sd-unseen">Words of the prompt</span>'
-        f'{icon("search")}<input type="search" name="words" placeholder="Search your prompts" '
+        f'{icon("search")}<input type="search" name="words" placeholder="Search prompts" '
         'maxlength="300" autocomplete="off" enterkeyhint="search"></label>'
         f'<fieldset class="sd-segments"><legend class="sd-unseen">Which pictures</legend>{segments}'
         '</fieldset><button type="button" class="sd-button sd-filters" data-action="filters" '
