@@ -31,9 +31,16 @@ GRADIO_WARNINGS = [
 
 @contextmanager
 def served(
-    studio: Studio, settings: Settings, on_space: bool = False, tabs: Any = ()
+    studio: Studio,
+    settings: Settings,
+    on_space: bool = False,
+    tabs: Any = (),
+    port: int | None = None,
 ) -> Iterator[str]:
-    """The page's address while it is being served. tabs: further ones, as build() takes them."""
+    """The page's address while it is being served. tabs: further ones, as build() takes them.
+
+    port: by default a free one.
+    """
     from sdgen.ui.app import build, launch_options
 
     with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
@@ -41,7 +48,7 @@ def served(
         demo = build(studio, settings, on_space, tabs)
         options = launch_options(studio, settings, on_space) | {
             "server_name": "127.0.0.1",
-            "server_port": free_port(),
+            "server_port": port or free_port(),
         }
         _, url, _ = demo.launch(**options)
         try:

@@ -1,7 +1,7 @@
 """What is live on pages: each owner's own, as it changes, for as long as somebody watches."""
 
 import asyncio
-import contextlib
+import re
 import socket
 import threading
 import time
@@ -11,7 +11,6 @@ from contextlib import aclosing
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
 
 from sdgen.config import Settings
 from sdgen.job import Failed, Finished, GenerateResult, Job, Preview, Progress, Stopped
@@ -240,13 +239,18 @@ def test_when_the_last_watcher_leaves(
 
 
 @pytest.fixture
-def address(studio: Studio) -> Iterator[tuple[str, int]]:
+def left_alone(settings: Settings, engine: FakeEngine) -> Iterator[Studio]:
+    """A studio that stops what nobody watches, at once."""
+    given = settings.model_copy(update={"when_left": "stop", "left_seconds": 0.0})
+    studio = Studio(given, engine, FakeModelFiles())
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def address(left_alone: Studio) -> Iterator[tuple[str, int]]:
     """The stream on a real server, without Gradio."""
-
-    def visitor(connection: HTTPConnection) -> Visitor:
-        return OTHER if "other" in connection.headers.get("cookie", "") else ME
-
-    app = Starlette(routes=live_routes(Live(studio), visitor))
+    app = Starlette(routes=live_routes(Live(left_alone), lambda connection: ME))
     config = uvicorn.Config(app, port=free_port(), log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -258,24 +262,37 @@ def address(studio: Studio) -> Iterator[tuple[str, int]]:
     thread.join(5)
 
 
-def read_until(connection: socket.socket, text: bytes) -> bytes:
+def read_until(connection: socket.socket, pattern: bytes) -> bytes:
     got = b""
-    while text not in got:
+    while not re.search(pattern, got):
         got += connection.recv(65536)
     return got
 
 
 def test_a_closed_connection_is_a_watcher_that_left(
-    studio: Studio, address: tuple[str, int]
+    left_alone: Studio, address: tuple[str, int], engine: FakeEngine
 ) -> None:
-    queue = studio._opened()  # who watches is told to nobody else
-    with contextlib.closing(socket.create_connection(address, 5)) as connection:
+    engine.seconds_per_step = 0.02
+    with socket.create_connection(address, 10) as connection:
         connection.sendall(b"GET /sdgen/live HTTP/1.1\r\nHost: here\r\n\r\n")
         head = read_until(connection, b"sd-empty")
         assert b"text/event-stream" in head
         assert b'"run"' in head
-        assert ME.owner in queue._watchers
-    deadline = time.monotonic() + 5
-    while ME.owner in queue._watchers:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        Page(left_alone, most=9).generate(FORM._replace(steps=150), ME)
+        read_until(connection, rb"Step [789]\d of 150")
+    settled(left_alone)
+    assert 70 <= engine.steps_taken < 140
+
+
+def test_the_server_that_stops_lets_its_pages_go(studio: Studio) -> None:
+    stopping = threading.Event()
+
+    async def watch() -> float:
+        async with aclosing(Live(studio).parts(ME.owner, stopping.is_set)) as stream:
+            await anext(stream)
+            stopping.set()
+            begun = time.monotonic()
+            assert [message async for message in stream] == []
+            return time.monotonic() - begun
+
+    assert asyncio.run(watch()) < 2

@@ -34,6 +34,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open it, or make it. Raises Damaged, or StorageFailed: also where it is newer than us."""
         self.path = path
+        self.changes = 0  # transactions so far: whoever saw this number knows all there is
         self._lock = threading.Lock()
         self._closed = False
         self._writer: sqlite3.Connection | None = None
@@ -79,6 +80,7 @@ class Database:
                 db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
+                self.changes += 1
             except BaseException as error:
                 if isinstance(error, sqlite3.Error):
                     self._drop_writer()  # whatever state it is in, the next call has a fresh one

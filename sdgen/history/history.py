@@ -47,6 +47,11 @@ class History:
         """Let go of the file; nothing more can be read or written."""
         self._database.close()
 
+    @property
+    def changes(self) -> int:
+        """Grows with every change of a row, so that a watcher need not read to know of none."""
+        return self._database.changes
+
     def reading(self) -> contextlib.AbstractContextManager[Connection]:
         """A connection that sees one state of everything, for reading only."""
         return self._database.reading()

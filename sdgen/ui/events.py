@@ -7,6 +7,8 @@ import gradio as gr
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 QUICK = {**PRIVATE, "queue": False}  # answers at once, so it need not wait its turn
 NEWEST = {**QUICK, "trigger_mode": "always_last"}  # of many in a row, the last one counts
+# Also those that come before the last one is answered.
+EACH = {**QUICK, "trigger_mode": "multiple"}
 Update = Any  # what Gradio takes for a component: a value, gr.update(...) or gr.skip()
 
 

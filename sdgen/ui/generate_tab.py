@@ -162,7 +162,10 @@ class GenerateTab:
         self._enhance.on_load(demo)
         form = self._side.controls.in_order()
         loaded = demo.load(
-            self.restore, self._stored_form, [*self.filled, self._viewer.place], **QUICK
+            self.restore,
+            self._stored_form,
+            [*self.filled, self._viewer.place, self._last_seed],
+            **QUICK,
         )
         loaded.then(None, None, None, js=RESTORED, **QUICK)
         gr.on(
@@ -298,7 +301,8 @@ class GenerateTab:
             card = self._studio.model(str(fields["model"]))
         given = fields if stored or recipe else None
         panel = self._side.panel_of(card)
-        return [notice, drafted, *controls.fit(card, given), *panel, dialog]
+        seed = self._viewing.newest_seed(self._visitor(request))
+        return [notice, drafted, *controls.fit(card, given), *panel, dialog, seed]
 
     def _fill(self, filled: Filled, model: str) -> list[Update]:
         """Updates for `filled`."""

@@ -65,10 +65,9 @@ class GridRow:
     def wire(self, adapters: gr.HTML) -> None:
         """All but the button, which draws."""
         for what, values, target in (self.x, self.y):
-            gr.on(
-                [what.change, adapters.change], self.fit, [what, target, adapters],
-                [values, target], **NEWEST,
-            )  # fmt: skip
+            asked = [what, target, adapters]
+            what.change(self.fit, asked, [values, target], **NEWEST)
+            target.focus(self.fit, asked, [values, target], **NEWEST)
         gr.on(
             [part.change for part in self.inputs], self.count, self.inputs, self.said, **NEWEST
         )  # fmt: skip
@@ -90,7 +89,8 @@ class GridRow:
 
     def count(self, *values: Any) -> str:
         """How many pictures, or what is wrong."""
-        return f'<p class="sd-status">{messages.escape(grid_size(asked_grid(*values)))}</p>'
+        words = messages.escape(grid_size(asked_grid(*values)))
+        return f'<p class="sd-grid-said" role="status">{words}</p>'
 
 
 def asked_grid(*values: Any) -> AskedGrid:

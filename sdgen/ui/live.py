@@ -31,7 +31,8 @@ from sdgen.ui.forming import Forming, advance, begin, in_groups
 
 SCRIPT = Path(__file__).parent / "live.js"
 REDRAW = 0.1  # seconds between two looks, so that no page gets more than ten a second
-TICK = 0.5  # seconds; how soon a server that stops lets its pages go
+SLOW_BYTES = 100_000  # characters of a message after which the next one waits longer than that
+TICK = 0.5  # seconds; how soon changes in the gallery are seen, and a server's end
 IDLE = 2.0  # seconds between two looks where nothing is told to have changed
 PING = 5.0  # seconds between two messages, changed or not: live.js takes silence for a lost line
 EARLIER = 12  # pictures below the stage
@@ -63,7 +64,8 @@ class Live:
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 loop.call_soon_threadsafe(changed.set)
 
-        view, told, told_at = OwnersView(self._studio, owner, self._withhold), Parts(), 0.0
+        view, told = OwnersView(self._studio, owner, self._withhold), Parts()
+        told_at, size = 0.0, 0
         with self._studio.watching(owner, wake):
             while not stopping():
                 changed.clear()
@@ -72,11 +74,15 @@ class Live:
                 fresh = {part: html for part, html in now.items() if told.get(part) != html}
                 if fresh or looked_at - told_at >= PING:
                     told, told_at = told | fresh, looked_at
+                    size = sum(map(len, fresh.values()))
                     yield fresh
-                while not (changed.is_set() or stopping() or time.monotonic() - looked_at > IDLE):
+                while not (changed.is_set() or stopping() or view.is_old):
+                    if time.monotonic() - looked_at > IDLE:
+                        break
                     with suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), TICK)
-                await asyncio.sleep(max(0.0, looked_at + REDRAW - time.monotonic()))
+                pause = REDRAW * max(1.0, size / SLOW_BYTES)
+                await asyncio.sleep(max(0.0, looked_at + pause - time.monotonic()))
 
 
 class OwnersView:
@@ -85,26 +91,44 @@ class OwnersView:
     def __init__(self, studio: Studio, owner: str, withhold: bool) -> None:
         self._studio, self._owner, self._withhold = studio, owner, withhold
         self._known: dict[str, tuple[Forming, int]] = {}  # job id -> how far, events seen
+        self._read_at: tuple[int, frozenset[str]] | None = None
+        self._earlier: list[PictureRow] = []
+        self._gone: set[str] = set()
+
+    @property
+    def is_old(self) -> bool:
+        """True where the gallery may say something else by now. Takes no time."""
+        return self._read_at is not None and self._read_at[0] != self._studio.history.changes
 
     def look(self) -> Parts:
         """The parts as they are now."""
         if self._owner == ANYONE:
             return {"told": messages.notes((messages.NO_COOKIE,))}
         try:
-            jobs = self._follow(self._studio.shown_jobs(self._owner))
-            shown = [job.without(self._deleted(job)) for job in on_stage(jobs)]
-            on_show = {row.id for job in shown for row in job.pictures}
-            found = self._studio.gallery.search(self._owner, Search(), limit=EARLIER + len(on_show))
-            rows = [row for row in found.rows if row.id not in on_show]
+            jobs = on_stage(self._follow(self._studio.shown_jobs(self._owner)))
+            self._read(frozenset(row.id for job in jobs for row in job.pictures))
+            shown = [job.without(self._gone) for job in jobs]
             return {
                 "stage": tiles.stage(shown, withhold=self._withhold),
                 "told": told(shown),
                 "queue": queue_panel.panel(self._studio.queue(self._owner)),
-                "earlier": tiles.earlier(rows[:EARLIER], withhold=self._withhold),
+                "earlier": tiles.earlier(self._earlier, withhold=self._withhold),
                 "disk": messages.notes(tuple(filter(None, (self._studio.disk().sentence,)))),
             }
         except SdgenError as error:
             return {"told": messages.alert(str(error))}
+
+    def _read(self, on_show: frozenset[str]) -> None:
+        """What the gallery says: earlier pictures, and which of the shown ones are gone."""
+        known = self._studio.history.changes, on_show
+        if known == self._read_at:
+            return
+        gallery = self._studio.gallery
+        found = gallery.search(self._owner, Search(), limit=EARLIER + len(on_show)).rows
+        self._earlier = [row for row in found if row.id not in on_show][:EARLIER]
+        rows = {name: gallery.find(name, self._owner) for name in on_show}
+        self._gone = {name for name, row in rows.items() if row is None or row.deleted is not None}
+        self._read_at = known
 
     def _follow(self, jobs: Sequence[Job]) -> list[Forming]:
         """The jobs as far as they are; jobs that are not shown any more are forgotten."""
@@ -122,11 +146,6 @@ class OwnersView:
 
     def _find(self, saved: Saved) -> PictureRow | None:
         return self._studio.gallery.find(saved.picture_id, self._owner)
-
-    def _deleted(self, forming: Forming) -> set[str]:
-        """Pictures of a job that somebody threw away meanwhile."""
-        found = {row.id: self._studio.gallery.find(row.id, self._owner) for row in forming.pictures}
-        return {name for name, row in found.items() if row is None or row.deleted is not None}
 
 
 def on_stage(jobs: Sequence[Forming]) -> list[Forming]:
@@ -158,10 +177,13 @@ def live_routes(live: Live, visitor: Callable[[HTTPConnection], Visitor]) -> lis
         owner = visitor(request).owner
 
         async def texts() -> AsyncIterator[str]:
-            yield f"data: {json.dumps({'run': live.run_id})}\n\n"
-            async with aclosing(live.parts(owner, stop.is_set if stop else bool)) as parts:
-                async for fresh in parts:
-                    yield f"data: {json.dumps({'parts': fresh})}\n\n"
+            yield _message(run=live.run_id)
+            try:
+                async with aclosing(live.parts(owner, stop.is_set if stop else bool)) as parts:
+                    async for fresh in parts:
+                        yield _message(parts=fresh)
+            except SdgenError as error:  # no queue to watch; browsers ask again by themselves
+                yield _message(parts={"told": messages.alert(str(error))})
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(texts(), media_type="text/event-stream", headers=headers)
@@ -170,3 +192,8 @@ def live_routes(live: Live, visitor: Callable[[HTTPConnection], Visitor]) -> lis
         return FileResponse(SCRIPT, headers={"Cache-Control": "no-cache"})
 
     return [Route("/sdgen/live", stream), Route("/sdgen/live.js", script)]
+
+
+def _message(**said: object) -> str:
+    """One message of a stream, as EventSource reads it."""
+    return f"data: {json.dumps(said)}\n\n"

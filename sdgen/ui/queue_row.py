@@ -8,7 +8,7 @@ import gradio as gr
 from sdgen.config import Settings
 from sdgen.owners import Visitor
 from sdgen.ui import device_link
-from sdgen.ui.events import QUICK, event_name
+from sdgen.ui.events import EACH, QUICK, event_name
 from sdgen.ui.live_places import live
 from sdgen.ui.page import Page
 from sdgen.web import personal_link
@@ -41,14 +41,14 @@ class QueueRow:
     def wire(self, stop: gr.Button, stage: gr.HTML, notice: gr.HTML) -> None:
         """stop: the button for all that runs; the stage has one for each of several groups."""
         panel = self.panel
-        stop.click(self.halt_all, None, None, **QUICK)
-        stage.halt(self.halt, None, None, **QUICK)
-        panel.earlier(self.move_earlier, None, notice, **QUICK)
-        panel.later(self.move_later, None, notice, **QUICK)
-        panel.drop_job(self.drop_job, None, notice, **QUICK)
-        panel.cancel_all(self.drop_all, None, notice, **QUICK)
-        panel.pause(self.hold, None, notice, **QUICK)
-        panel.resume(self.go_on, None, notice, **QUICK)
+        stop.click(self.halt_all, None, None, **EACH)
+        stage.halt(self.halt, None, None, **EACH)
+        panel.earlier(self.move_earlier, None, notice, **EACH)
+        panel.later(self.move_later, None, notice, **EACH)
+        panel.drop_job(self.drop_job, None, notice, **EACH)
+        panel.cancel_all(self.drop_all, None, notice, **EACH)
+        panel.pause(self.hold, None, notice, **EACH)
+        panel.resume(self.go_on, None, notice, **EACH)
         self.device.link(self.show_link, None, self.device, **QUICK)
 
     # --- handlers

@@ -161,19 +161,23 @@ def grid_words(grid_json: str) -> str:
     return " × ".join(_axis_words(axis) for axis in (grid.x, grid.y) if axis)
 
 
-def tile(row: PictureRow, *, large: bool = False, withhold: bool = False) -> str:
-    """One picture as a list item: a button that opens it; veiled where it is flagged."""
+def tile(row: PictureRow, *, large: bool = False, withhold: bool = False, preview: str = "") -> str:
+    """One picture as a list item: a button that opens it; veiled where it is flagged.
+
+    preview: a data: URI that is seen until the picture itself has come.
+    """
     name, prompt, reason = escape(row.id), escape(row.prompt), escape(row.flagged)
     seed = f'<span class="sd-seed">{"grid" if row.kind == "sheet" else f"seed {row.seed}"}</span>'
     if row.flagged and withhold:
         withheld = f'<div class="sd-frame sd-withheld"><p>{reason}</p></div>'
         return f'<li class="sd-tile" data-key="{name}">{withheld}{seed}</li>'
     url, lazy = picture_url(row.id), ""
+    behind = f";background:center/cover url({preview})" if preview else ""
     if not large:
         url, lazy = thumbnail_url(row.id), ' loading="lazy"'
     button = (
         f'<button type="button" class="sd-frame" data-action="open" data-name="{name}" '
-        f'style="aspect-ratio:{row.width}/{row.height}">'
+        f'style="aspect-ratio:{row.width}/{row.height}{behind}">'
         f'<img src="{url}" alt="{prompt}"{lazy}></button>'
     )
     if not row.flagged:
@@ -215,7 +219,9 @@ def _head(group: Sequence[Forming]) -> str:
 def _job(forming: Forming, withhold: bool) -> str:
     """The pictures of one job: previews while they form, then the pictures themselves."""
     tiles = "".join(
-        tile(picture, large=True, withhold=withhold) if picture else _preview(forming, index)
+        tile(picture, large=True, withhold=withhold, preview=forming.previews[index])
+        if picture
+        else _preview(forming, index)
         for index, picture in enumerate(forming.saved)
         if picture or not forming.ended
     )
@@ -244,7 +250,7 @@ def _progress(forming: Forming) -> str:
 
 
 def _preview(forming: Forming, index: int) -> str:
-    uri = forming.previews[index] if index < len(forming.previews) else ""
+    uri = forming.previews[index]
     prompt = escape(forming.prompt)
     image = f'<img src="{uri}" alt="Forming: {prompt}">' if uri else ""
     words = "grid" if forming.is_grid else f"seed {forming.seed + index}"

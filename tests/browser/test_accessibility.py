@@ -51,7 +51,7 @@ def test_no_serious_finding(
     engine.flagged = "It may not be safe for work."
     draw(page, "flagged")
     assert findings(page, node_modules) == [], "with a veiled picture and a gallery"
-    page.locator("#gallery button.sd-frame").first.click()
+    page.locator("#earlier button.sd-frame").first.click()
     page.wait_for_selector("dialog[open]")
     assert findings(page, node_modules) == [], "with a picture opened"
     page.keyboard.press("Escape")
