@@ -2,14 +2,14 @@
 
 import gc
 from collections.abc import Iterator
-from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.state_holder import SessionState, StateHolder
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
-from sdgen.ui.app import build, launch_options
+from sdgen.ui.app import PageBlocks, build, launch_options
 from sdgen.ui.sessions import SESSIONS, Session, Sessions
 from tests.serving import GRADIO_WARNINGS, free_port
 
@@ -22,27 +22,32 @@ def _clean() -> Iterator[None]:
     gc.collect()  # here, where the warnings above are let through
 
 
-def page() -> Any:
-    with gr.Blocks() as demo:
+def page() -> PageBlocks:
+    with PageBlocks() as demo:
         gr.Textbox("words", elem_id="words")
         gr.State([])
     return demo
 
 
+def sessions_of(demo: PageBlocks) -> Sessions:
+    """As Gradio's app makes them."""
+    StateHolder().set_blocks(demo)
+    return demo.state_holder
+
+
 def test_a_session_has_all_that_gradio_s_own_has() -> None:
     demo = page()
-    own, lean = Sessions.__mro__[1], Session(demo)
-    gradios = own()
-    gradios.set_blocks(demo)
-    assert vars(gradios["a"]).keys() == vars(lean).keys()
-    assert vars(lean)["blocks_config"].blocks == demo.default_config.blocks
+    lean, whole = Session(demo), SessionState(demo)
+    assert vars(lean).keys() == vars(whole).keys()
+    assert lean.blocks_config.blocks == whole.blocks_config.blocks
+    assert lean.blocks_config.fns == whole.blocks_config.fns
 
 
 def test_state_and_changed_components_are_a_session_s_own() -> None:
     demo = page()
     box = next(block for block in demo.blocks.values() if isinstance(block, gr.Textbox))
     state = next(block for block in demo.blocks.values() if isinstance(block, gr.State))
-    sessions = Sessions(demo)
+    sessions = sessions_of(demo)
     first, second = sessions["first"], sessions["second"]
     first[state._id] = [1]
     first[state._id].append(2)
@@ -55,7 +60,8 @@ def test_state_and_changed_components_are_a_session_s_own() -> None:
 
 
 def test_old_sessions_go() -> None:
-    sessions = Sessions(page())
+    sessions = sessions_of(page())
+    sessions.capacity = SESSIONS
     for number in range(SESSIONS + 10):
         sessions[str(number)]
     assert len(sessions.session_data) == SESSIONS
@@ -68,5 +74,6 @@ def test_the_app_uses_them(studio: Studio, settings: Settings) -> None:
     demo.launch(**launch_options(studio, settings) | {"server_port": free_port()})
     try:
         assert isinstance(demo.app.state_holder, Sessions)
+        assert demo.app.state_holder.capacity == SESSIONS
     finally:
         demo.close(verbose=False)

@@ -15,7 +15,7 @@ from sdgen.ui.enhance_row import EnhanceRow
 from sdgen.ui.gallery_tab import GalleryTab
 from sdgen.ui.generate_tab import GenerateTab
 from sdgen.ui.live import Live, live_routes
-from sdgen.ui.sessions import Sessions
+from sdgen.ui.sessions import SESSIONS, Sessions
 from sdgen.ui.theme import theme
 from sdgen.web import app_kwargs, visitor_of
 from sdgen.web.wall import user_of
@@ -54,11 +54,16 @@ class PageBlocks(Blocks):
         """What the page is told of itself."""
         return {**super().get_config_file(), "connect_heartbeat": False}
 
-    def launch(self, *given: Any, **named: Any) -> Any:
-        """As Gradio's, with sessions that cost little."""
-        launched = super().launch(*given, **named)
-        self.app.state_holder = Sessions(self)
-        return launched
+    @property
+    def state_holder(self) -> Sessions:
+        """What is kept of each session."""
+        return self._sessions
+
+    @state_holder.setter
+    def state_holder(self, made: Any) -> None:
+        """Gradio's app makes one of its own and hands it over here before it serves anything."""
+        made.__class__ = Sessions
+        self._sessions: Sessions = made
 
 
 def build(
@@ -135,6 +140,7 @@ def launch_options(studio: Studio, settings: Settings, on_space: bool = False) -
         "strict_cors": True,
         "allowed_paths": [],  # pictures go through Gradio's own cache
         "max_threads": settings.max_queue + SPARE_THREADS,
+        "state_session_capacity": SESSIONS,
         "footer_links": ["api", "settings"],
         "theme": theme(),
         "css_paths": [HERE / f"{name}.css" for name in STYLES],

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradio.state_holder import SessionState, StateHolder
 
-SESSIONS = 2000  # that are remembered; as many as Gradio keeps unread messages of
+SESSIONS = 2000  # to remember; as many as Gradio keeps unread messages of
 
 
 class Session(SessionState):  # type: ignore[misc]  # Gradio has no types here
@@ -37,11 +37,6 @@ class Session(SessionState):  # type: ignore[misc]  # Gradio has no types here
 
 class Sessions(StateHolder):  # type: ignore[misc]  # Gradio has no types here
     """All sessions of an app; the one that was idle longest goes first."""
-
-    def __init__(self, blocks: Any) -> None:
-        super().__init__()
-        self.set_blocks(blocks)
-        self.capacity = SESSIONS
 
     def __getitem__(self, session_id: str) -> Session:
         if session_id not in self.session_data:
