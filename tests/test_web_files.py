@@ -1,16 +1,22 @@
 """Files go to their owner alone; others' and unknown ones get the same answer."""
 
+import asyncio
 import io
+import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
 from sdgen.config import Settings
 from sdgen.errors import StorageFailed
+from sdgen.gallery import Gallery
+from sdgen.history import PictureRow
 from sdgen.metadata import read_recipe
 from sdgen.owners import ANYONE, LOCAL, new_token, owner_of_token
 from sdgen.web import tickets
@@ -262,6 +268,45 @@ def test_tickets_end_and_are_not_without_number() -> None:
     assert kept.find(many[0], "ann") == ()
     assert kept.find(many[1], "ann") == ("a",)
     assert len(kept.find(kept.issue("ann", ["a"] * 20_000), "ann")) == tickets.IDS_MAX
+
+
+class SlowGallery:
+    """A gallery whose thumbnails are not ready before it is told so."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.ready = threading.Event()
+        self.find, self.path = gallery.find, gallery.path
+
+    def thumbnail(self, row: PictureRow) -> Path:
+        assert self.ready.wait(20)
+        return self.path(row)
+
+
+def test_thumbnails_that_take_long_hold_up_nobody(
+    ann: TestClient, picture: str, studio: WebStudio
+) -> None:
+    slow = studio.gallery = SlowGallery(studio.gallery)  # type: ignore[assignment]
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(ann.app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:7860", cookies={COOKIE: ANN}
+        ) as browser:
+            where = f"/sdgen/thumb/{picture}"
+            thumbs = [asyncio.create_task(browser.get(where)) for _ in range(60)]
+            await asyncio.sleep(0.05)
+            codes = [(await browser.get(f"/sdgen/picture/{picture}")).status_code]
+            codes += [(await browser.get("/readyz")).status_code]  # in the usual threads
+            assert not any(task.done() for task in thumbs)
+            slow.ready.set()
+            return codes + [(await task).status_code for task in thumbs]
+
+    try:
+        with ThreadPoolExecutor(1) as other:  # leaves the event loop of this thread as it is
+            codes = other.submit(lambda: asyncio.run(asyncio.wait_for(ask(), 10))).result()
+        assert codes == [200] * 62
+    finally:
+        slow.ready.set()
 
 
 def test_one_user_is_everybody(studio: WebStudio, settings: Settings) -> None:

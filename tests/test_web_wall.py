@@ -5,6 +5,7 @@ import http.client
 import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,9 +28,17 @@ NAME, PASSWORD = "ann", "correct horse"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
+@dataclass(frozen=True)
+class Page:
+    """The whole page, served with a login. Holds nothing of Gradio's, which would live too long."""
+
+    url: str
+    routes: tuple[tuple[str, str], ...]  # (method, path)
+    cookie_id: str
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The whole page, served with a login."""
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     from sdgen.ui.app import build, launch_options
 
     settings = Settings(
@@ -38,21 +47,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     studio = Studio(settings, FakeEngine(), FakeModelFiles())
     with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", cache)
-        made = build(studio, settings)
-        options = launch_options(studio, settings) | {"server_port": free_port()}
-        made.launch(**options)
+        demo = build(studio, settings)
+        demo.launch(**launch_options(studio, settings) | {"server_port": free_port()})
         try:
-            yield made
+            routes = tuple(every_route(demo.app.routes))
+            yield Page(demo.local_url, routes, demo.app.cookie_id)
         finally:
-            made.close(verbose=False)
+            demo.close(verbose=False)
             studio.close()
-            del made
+            del demo
             gc.collect()
 
 
 @pytest.fixture
-def url(demo: Any) -> str:
-    return str(demo.local_url)
+def url(page: Page) -> str:
+    return page.url
 
 
 @pytest.fixture
@@ -88,8 +97,8 @@ def every_route(routes: list[BaseRoute], before: str = "") -> Iterator[tuple[str
                 yield method, path
 
 
-def test_the_walk_finds_gradio_s_routes_and_ours(demo: Any) -> None:
-    found = {path for _, path in every_route(demo.app.routes)}
+def test_the_walk_finds_gradio_s_routes_and_ours(page: Page) -> None:
+    found = {path for _, path in page.routes}
     assert len(found) > 60
     assert found >= {
         "/",
@@ -106,9 +115,9 @@ def test_the_walk_finds_gradio_s_routes_and_ours(demo: Any) -> None:
 
 
 def test_every_route_asks_for_the_login_or_is_on_the_list(
-    demo: Any, stranger: httpx.Client
+    page: Page, stranger: httpx.Client
 ) -> None:
-    for method, path in every_route(demo.app.routes):
+    for method, path in page.routes:
         answer = stranger.request(method, path)
         if path not in PUBLIC_PATHS:
             assert answer.status_code == 401, (method, path)
@@ -116,9 +125,9 @@ def test_every_route_asks_for_the_login_or_is_on_the_list(
             assert "set-cookie" not in answer.headers
 
 
-def test_the_list_is_short_and_each_entry_is_there(demo: Any) -> None:
+def test_the_list_is_short_and_each_entry_is_there(page: Page) -> None:
     assert len(PUBLIC_PATHS) <= 8
-    assert set(PUBLIC_PATHS) <= {path for _, path in every_route(demo.app.routes)}
+    assert set(PUBLIC_PATHS) <= {path for _, path in page.routes}
 
 
 @pytest.mark.parametrize(
@@ -192,9 +201,9 @@ def test_a_websocket_without_a_login_is_refused(url: str) -> None:
 def test_the_form_logs_a_browser_in(stranger: httpx.Client) -> None:
     answer = log_in(stranger, headers=HTML)
     assert (answer.status_code, answer.headers["location"]) == (303, "./")
-    page = stranger.get("/", headers=HTML)
-    assert "gradio_config" in page.text
-    assert f'"username":"{NAME}"' in page.text
+    shown = stranger.get("/", headers=HTML).text
+    assert "gradio_config" in shown
+    assert f'"username":"{NAME}"' in shown
     assert stranger.get("/config").status_code == 200
     assert stranger.get("/logout").status_code == 302
     assert stranger.get("/config").status_code == 401
@@ -227,9 +236,9 @@ def test_gradio_s_client_logs_in_and_works(url: str) -> None:
         Client(url, auth=(NAME, "wrong"), verbose=False)
 
 
-def test_a_token_of_another_app_opens_nothing(demo: Any, stranger: httpx.Client) -> None:
+def test_a_token_of_another_app_opens_nothing(page: Page, stranger: httpx.Client) -> None:
     for token in ("", "x" * 22, "None"):
-        stranger.cookies.set(f"access-token-{demo.app.cookie_id}", token)
+        stranger.cookies.set(f"access-token-{page.cookie_id}", token)
         assert stranger.get("/config").status_code == 401
         assert stranger.get("/theme.css").status_code == 401
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PICTURE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 _CHUNK = 256 * 1024  # bytes
+_AT_ONCE = 8  # files that are looked for, or thumbnails that are made
 _SAFETY = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'",  # opened alone, a file can do nothing
@@ -46,6 +47,10 @@ class Files:
         self._studio = studio
         self._settings = settings
         self._on_space = on_space
+        # Threads of our own: a gallery page asks for dozens of thumbnails, and Gradio's page comes
+        # out of the same few threads that it would wait in else. Thumbnails, which may take long
+        # to make, hold up no picture either.
+        self._for_thumbs, self._for_others = CapacityLimiter(_AT_ONCE), CapacityLimiter(_AT_ONCE)
 
     def routes(self) -> list[Route]:
         """Their addresses."""
@@ -57,15 +62,15 @@ class Files:
 
     async def picture(self, request: Request) -> Response:
         """The PNG as it lies on disk; ?download=1: to be saved, not shown."""
-        return await _answer(self._picture, request)
+        return await _answer(self._picture, request, self._for_others)
 
     async def thumb(self, request: Request) -> Response:
         """A small WebP of it."""
-        return await _answer(self._thumb, request)
+        return await _answer(self._thumb, request, self._for_thumbs)
 
     async def zip(self, request: Request) -> Response:
         """The PNGs of a ticket in one file, sent while it is being made."""
-        return await _answer(self._zip, request)
+        return await _answer(self._zip, request, self._for_others)
 
     def _picture(self, request: Request) -> Response:
         row = self._find(request)
@@ -127,10 +132,12 @@ class Files:
         return visitor_of(request, user_of(request), self._settings, self._on_space).owner
 
 
-async def _answer(make: Callable[[Request], Response], request: Request) -> Response:
+async def _answer(
+    make: Callable[[Request], Response], request: Request, threads: CapacityLimiter
+) -> Response:
     """The answer, made in a thread, as disks may be slow; 503 with the reason where one fails."""
     try:
-        return await run_in_threadpool(make, request)
+        return await to_thread.run_sync(make, request, limiter=threads)
     except StorageFailed as error:
         return PlainTextResponse(str(error), 503, _SAFETY | {"Cache-Control": "no-store"})
 

@@ -46,7 +46,7 @@ class Personal:
         """Whether to use the offered token. own: the browser's, which it would replace."""
         keep = (
             "<details><summary>What becomes of mine?</summary><p>They stay, and come back with "
-            f"this browser's own link. Keep it for yourself: <code>./?me={escape(own)}</code></p>"
+            f'<a href="./?me={escape(own)}">this browser\'s own link</a>. Keep it for yourself.</p>'
             "</details>"
             if own
             else ""

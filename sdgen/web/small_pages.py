@@ -29,7 +29,7 @@ button, .button { box-sizing: border-box; display: block; width: 100%; padding: 
   color: #fff; background: var(--accent); border: 1px solid var(--accent); }
 .button.second { margin: .75rem 0 1rem; color: var(--ink); background: none;
   border-color: var(--line); }
-code { overflow-wrap: anywhere; user-select: all; }
+details a { color: inherit; }
 :focus-visible { outline: 3px solid #818cf8; outline-offset: 2px; }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
