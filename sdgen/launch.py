@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         set_up(settings)
         settings.login()  # a wrong form is said before anything starts
         refuse_public(settings, on_space)
-        refuse_mcp_without_its_package(settings)
+        refuse_mcp(settings)
         operators_service(settings.enhance_url, settings.enhance_model, settings.openai_api_key)
     except SettingError as error:
         say(str(error))
@@ -122,10 +122,16 @@ def refuse_public(settings: Settings, on_space: bool) -> None:
     )
 
 
-def refuse_mcp_without_its_package(settings: Settings) -> None:
-    """Raises SettingError; Gradio would start without MCP and hardly say so."""
+def refuse_mcp(settings: Settings) -> None:
+    """Raises SettingError where Gradio would start with an MCP server that cannot work.
+
+    Without its package there is none, and hardly a word of it; with a login its own calls of the
+    page meet the login.
+    """
     if settings.mcp and importlib.util.find_spec("mcp") is None:
         raise SettingError("--mcp needs one more package: pip install 'gradio[mcp]'.")
+    if settings.mcp and settings.login():
+        raise SettingError("--mcp does not work together with --auth; leave one of them out.")
 
 
 @contextlib.contextmanager

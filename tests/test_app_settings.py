@@ -167,6 +167,17 @@ def test_mcp_without_its_package_is_said(
     assert "pip install 'gradio[mcp]'" in capsys.readouterr().err
 
 
+def test_mcp_behind_a_login_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "mcp.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    both = settings.model_copy(update={"mcp": True, "auth": SecretStr("ann:secret")})
+    with pytest.raises(SettingError, match="--auth"):
+        launch.refuse_mcp(both)
+    launch.refuse_mcp(both.model_copy(update={"auth": None}))
+
+
 def test_help_names_every_option() -> None:
     text = launch.parser().format_help()
     options = "--host --port --share --model --data-dir --auth --yes-public --mcp"
