@@ -24,7 +24,8 @@ from tests.serving import GRADIO_WARNINGS
 
 pytestmark = GRADIO_WARNINGS
 PUBLIC_ENDPOINTS = {
-    "generate", "submit", "job", "cancel", "models", "enhance", "adapters", "inspect_adapter", "verify",
+    "generate", "submit", "job", "cancel", "models", "enhance", "adapters", "inspect_adapter",
+    "verify",
 }  # fmt: skip
 
 
