@@ -18,34 +18,20 @@ from sdgen.ui.adapter_panel import chosen_names
 from sdgen.ui.enhance_row import EnhanceRow, updates
 from sdgen.ui.enhancing import Asking, Drafted, DraftView, Plan, plan
 from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
-from sdgen.ui.form import FIELDS, Form, saved_form
+from sdgen.ui.filling import Filling
+from sdgen.ui.form import Form
 from sdgen.ui.grid_row import GridRow, asked_grid
 from sdgen.ui.live_places import live
 from sdgen.ui.page import PLAIN_WORDS, Page, View, how_many
 from sdgen.ui.queue_row import QueueRow
 from sdgen.ui.side_column import SideColumn
 from sdgen.ui.viewer import Viewer
-from sdgen.ui.viewing import Filled, Viewing
+from sdgen.ui.viewing import Viewing
 from sdgen.web import visitor_of
 
 ACTIONS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
-# Read back by the same browser only; it keeps other apps on this address from tripping over it.
-BROWSER_KEY = "sdgen-browser-state"
 WENT_WRONG = "Something went wrong inside the app. Your settings are kept; the log says more."
 CLICK_GENERATE = "() => { setTimeout(() => document.getElementById('generate').click(), 80); }"
-# Nothing is stored before the stored values were read, or a fresh page would wipe them.
-STORE_FORM = f"""(stored, ...values) => {{
-  if (!window.sdgenRestored) return stored;
-  return Object.fromEntries({list(FIELDS)}.map((name, i) => [name, values[i]]));
-}}"""
-# A link's picture is opened once; a reload keeps what was written since.
-RESTORED = """() => {
-  window.sdgenRestored = true;
-  const address = new URL(location.href);
-  if (!address.searchParams.has("recipe")) return;
-  address.searchParams.delete("recipe");
-  history.replaceState(null, "", address);
-}"""
 
 
 class GenerateTab:
@@ -68,9 +54,10 @@ class GenerateTab:
         self._grid = GridRow()
         public = withhold_flagged or settings.is_public
         self._page = Page(studio, Limits.of(settings, public=public).waiting)
-        self._queue = QueueRow(self._page, settings, self._visitor)
-        self._viewing = Viewing(studio, withhold_flagged)
-        self._viewer = Viewer(self._viewing, self._visitor)
+        self.queue = QueueRow(self._page, settings, self._visitor)
+        viewing = Viewing(studio, withhold_flagged)
+        self._viewer = Viewer(viewing, self._visitor)
+        self.filling = Filling(studio, self._side, viewing, self._visitor)
         self._lay_out()
         self._wire()
 
@@ -95,7 +82,7 @@ class GenerateTab:
                 self._notice = gr.HTML(js_on_load=ACTIONS, elem_id="notice")
                 said = "".join(live(part) for part in ("lost", "disk", "told"))
                 gr.HTML(said, js_on_load=ACTIONS, elem_id="said")
-                self._queue.lay_out(ACTIONS)
+                self.queue.lay_out(ACTIONS)
                 self._stage = gr.HTML(
                     live("stage", tiles.EMPTY_STAGE), js_on_load=ACTIONS, elem_id="stage"
                 )
@@ -105,10 +92,10 @@ class GenerateTab:
                 self._earlier = gr.HTML(live("earlier"), js_on_load=ACTIONS, elem_id="earlier")
             with gr.Column(scale=4, min_width=280, elem_id="side"):
                 self._side.lay_out(card, prompt, several, self._examples, self._enhance, ACTIONS)
-                self._queue.lay_out_device(ACTIONS)
+                self.queue.lay_out_device(ACTIONS)
         self._viewer.lay_out(ACTIONS)
         self._last_seed = gr.State(None)
-        self._stored_form = gr.BrowserState(None, storage_key="sdgen.form", secret=BROWSER_KEY)
+        self.filling.lay_out(self._notice, self._enhance.drafted)
 
     # --- what happens when
 
@@ -136,46 +123,23 @@ class GenerateTab:
         )
         self._examples.pick(picked_text, None, prompt, **QUICK)
         side.wire(self._last_seed)
-        side.drop.upload(self.read_file, [side.drop, model], [side.drop, *self.filled], **QUICK)
-        self._queue.wire(self._stop_button, self._stage, self._notice)
+        self.filling.wire()
+        self.queue.wire(self._stop_button, self._stage, self._notice)
         self._viewer.wire([self._stage, self._earlier], self._notice)
         again = self.takes_from(self._viewer.place)
         again.then(None, None, None, js=CLICK_GENERATE, **QUICK)
-
-    @property
-    def filled(self) -> list[Any]:
-        """What a picture's settings change."""
-        form = self._side.controls.in_order()
-        return [self._notice, self._enhance.drafted, *form, *self._side.panel]
 
     def takes_from(self, viewer: gr.HTML) -> Any:
         """Let the form take the settings of pictures that are opened in `viewer`.
 
         The event after "Same again, new seed", for what comes then.
         """
-        model = self._side.controls.model
-        viewer.reuse(self.reuse, model, self.filled, **QUICK)
-        return viewer.again(self.again, model, self.filled, **QUICK)
+        return self.filling.takes_from(viewer)
 
     def on_load(self, demo: gr.Blocks) -> None:
         """What a fresh page asks for: the browser's form, a link's picture, what there is now."""
         self._enhance.on_load(demo)
-        form = self._side.controls.in_order()
-        loaded = demo.load(
-            self.restore,
-            self._stored_form,
-            [*self.filled, self._viewer.place, self._last_seed],
-            **QUICK,
-        )
-        loaded.then(None, None, None, js=RESTORED, **QUICK)
-        gr.on(
-            [component.change for component in form],
-            None,
-            [self._stored_form, *form],
-            self._stored_form,
-            js=STORE_FORM,
-            **QUICK,
-        )
+        self.filling.on_load(demo, self._viewer.place, self._last_seed)
         self.on_select(demo.load)
 
     def on_select(self, shown: Any) -> None:
@@ -247,23 +211,6 @@ class GenerateTab:
 
     # --- handlers: the form
 
-    def read_file(self, path: str | None, model: str) -> list[Update]:
-        """The settings of a dropped picture; its place is free for the next one."""
-        filled = self._viewing.read_file(Path(path)) if path else Filled({}, "")
-        return [None, *self._fill(filled, model)]
-
-    def reuse(self, model: str, request: gr.Request, event: gr.EventData) -> list[Update]:
-        """The settings of one of the visitor's pictures."""
-        return self._fill(self._viewing.reuse(event_name(event), self._visitor(request)), model)
-
-    def again(self, model: str, request: gr.Request, event: gr.EventData) -> list[Update]:
-        """The same, with a new seed."""
-        filled = self._viewing.reuse(event_name(event), self._visitor(request))
-        if not filled.fields:
-            return self._fill(filled, model)
-        fields = {**filled.fields, "seed": None}
-        return self._fill(Filled(fields, "", filled.drafted), model)
-
     def look(self, model: str, prompt: str, adapters: object, several: bool) -> list[Update]:
         """What is said while a prompt is being written: its hint, and the adapters' rows."""
         rows = self._side.adapters.look(model, prompt, adapters)
@@ -279,40 +226,6 @@ class GenerateTab:
         tokens = None if several else self._studio.count_tokens(card.name, prompt)
         many = how_many(prompt, self._page.most, on=several)
         return [messages.hint(unknown, tokens, BUDGET, many), rows]
-
-    def restore(self, stored: object, request: gr.Request) -> list[Update]:
-        """The form that this browser had before, and the picture that a link names."""
-        form = saved_form(stored)
-        try:
-            card = self._studio.model(form.model)
-        except ModelUnavailable:
-            card = self._studio.model(self._studio.default_model())
-        fields: dict[str, object] = {
-            name: value for name, value in form._asdict().items() if value is not None
-        }
-        fields["model"] = card.name
-        notice, drafted, dialog = messages.alert(self._studio.model_problem), gr.skip(), ""
-        recipe = request.query_params.get("recipe")
-        if recipe:
-            filled, opened = self._viewing.linked(recipe, self._visitor(request))
-            notice, dialog = filled.notice, opened.dialog
-            drafted = filled.drafted or drafted
-            fields |= filled.fields
-            card = self._studio.model(str(fields["model"]))
-        given = fields if stored or recipe else None
-        panel = self._side.panel_of(card)
-        seed = self._viewing.newest_seed(self._visitor(request))
-        return [notice, drafted, *controls.fit(card, given), *panel, dialog, seed]
-
-    def _fill(self, filled: Filled, model: str) -> list[Update]:
-        """Updates for `filled`."""
-        said = [filled.notice, filled.drafted or gr.skip()]
-        name = filled.fields.get("model")
-        if isinstance(name, str) and name != model:
-            card = self._studio.model(name)
-            return [*said, *controls.fit(card, filled.fields), *self._side.panel_of(card)]
-        stay = [gr.skip()] * len(self._side.panel)
-        return [*said, *controls.fill(filled.fields), *stay]
 
     def _visitor(self, request: gr.Request) -> Visitor:
         return visitor_of(request, request.username, self._settings)
