@@ -10,6 +10,7 @@ from sdgen.job import Job
 
 REMEMBERED = 600.0  # seconds that a person's last jobs stay in memory to be shown
 REMEMBERED_JOBS = 8  # of one person
+REMEMBERED_PEOPLE = 500
 
 
 class Watchers:
@@ -19,7 +20,7 @@ class Watchers:
         self._lock = threading.Lock()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         self._left: dict[str, float] = {}  # owner -> since when nobody watches
-        self._ended: dict[str, deque[tuple[float, Job]]] = {}
+        self._ended: dict[str, deque[tuple[float, Job]]] = {}  # with when that was
 
     @contextmanager
     def watching(self, owner: str, wake: Callable[[], None]) -> Iterator[None]:
@@ -70,20 +71,23 @@ class Watchers:
     def ended(self, owner: str, job: Job) -> None:
         """Keep a job for a while, to be shown."""
         with self._lock:
-            jobs = self._ended.setdefault(owner, deque(maxlen=REMEMBERED_JOBS))
+            jobs = self._ended.pop(owner, None) or deque(maxlen=REMEMBERED_JOBS)
             jobs.append((time.monotonic(), job))
+            self._ended[owner] = jobs  # last: who was served longest ago comes first
             self._drop_old()
 
     def ended_lately(self, owner: str) -> tuple[Job, ...]:
         """An owner's jobs that ended a while ago at most, oldest first."""
+        before = time.monotonic() - REMEMBERED
         with self._lock:
             self._drop_old()
-            return tuple(job for _, job in self._ended.get(owner, ()))
+            return tuple(job for when, job in self._ended.get(owner, ()) if when >= before)
 
     def _drop_old(self) -> None:
         before = time.monotonic() - REMEMBERED
-        for owner, jobs in list(self._ended.items()):
-            while jobs and jobs[0][0] < before:
-                jobs.popleft()
-            if not jobs:
-                del self._ended[owner]
+        while self._ended:
+            owner, jobs = next(iter(self._ended.items()))
+            newest, _ = jobs[-1]
+            if newest >= before and len(self._ended) <= REMEMBERED_PEOPLE:
+                return
+            del self._ended[owner]
