@@ -4,9 +4,11 @@ FakeEngine draws in milliseconds: a picture is the SHA-256 of all that may decid
 tell from the pixels alone which request a picture belongs to.
 """
 
+import gc
 import hashlib
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -220,6 +222,22 @@ class FakeModelFiles:
                 raise self.error
         self.local.add(spec.name)
         return Path()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _light_sweeps(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Modules with Gradio sweep up after each test (see GRADIO_WARNINGS): what was imported before
+    need not be looked through each time, and nothing is left for the next module."""
+    gradio = hasattr(request.module, "GRADIO_WARNINGS")
+    if gradio:
+        gc.collect()
+        gc.freeze()
+    yield
+    if gradio:
+        gc.unfreeze()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture(autouse=True)
