@@ -35,6 +35,7 @@ SLOW_BYTES = 100_000  # characters of a message after which the next one waits l
 TICK = 0.5  # seconds; how soon changes in the gallery are seen, and a server's end
 IDLE = 2.0  # seconds between two looks where nothing is told to have changed
 PING = 5.0  # seconds between two messages, changed or not: live.js takes silence for a lost line
+RETRY = 1000  # milliseconds until a browser asks again where the connection was lost
 EARLIER = 12  # pictures below the stage
 AT_ONCE = 8  # looks at the same time, each in a thread for some milliseconds
 
@@ -177,7 +178,7 @@ def live_routes(live: Live, visitor: Callable[[HTTPConnection], Visitor]) -> lis
         owner = visitor(request).owner
 
         async def texts() -> AsyncIterator[str]:
-            yield _message(run=live.run_id)
+            yield f"retry: {RETRY}\n{_message(run=live.run_id)}"
             try:
                 async with aclosing(live.parts(owner, stop.is_set if stop else bool)) as parts:
                     async for fresh in parts:
