@@ -11,8 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from sdgen.cli import app
 from sdgen.adapters.modules import model_modules
+from sdgen.cli import app
 from sdgen.config import Settings
 from sdgen.models import DEFAULT_MODEL, find_model
 from sdgen.request import AdapterUse

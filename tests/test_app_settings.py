@@ -54,10 +54,10 @@ def test_no_setting_of_gradio_is_forgotten(
         "share": False,
         "auth": None,
         "mcp_server": False,
+        "max_threads": 128,  # with Gradio's 40, as many slow drafts would stop the page
     }
     assert {name: options[name] for name in expected} == expected
     assert launch_options(studio, settings, on_space=True)["max_file_size"] == "32mb"
-    assert options["max_threads"] > settings.max_queue
     assert demo.api_open is False
     assert demo.delete_cache is not None
     assert demo.analytics_enabled is False

@@ -25,7 +25,7 @@ CACHE_CHECK, CACHE_AGE = 3600, 24 * 3600  # seconds; Gradio's copies of pictures
 # Uploads pass Gradio before our own limits see them: adapters may have 512 MB, pictures less.
 LARGEST_FILE, LARGEST_FILE_OF_STRANGERS = "513mb", "32mb"
 STYLES = ("style", "enhance", "adapters", "gallery")
-SPARE_THREADS = 32  # beside one thread for each running request, which its page's handler holds
+THREADS = 128  # drafts, verifications and downloads hold one each; drawing holds none
 HEADER = """
 <header class="sd-header">
   <svg viewBox="0 0 32 32" aria-hidden="true">
@@ -139,7 +139,7 @@ def launch_options(studio: Studio, settings: Settings, on_space: bool = False) -
         "ssr_mode": False,
         "strict_cors": True,
         "allowed_paths": [],  # pictures go through Gradio's own cache
-        "max_threads": settings.max_queue + SPARE_THREADS,
+        "max_threads": THREADS,
         "state_session_capacity": SESSIONS,
         "footer_links": ["api", "settings"],
         "theme": theme(),
