@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 
+from sdgen.history import History
 from tests.serving import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -73,16 +75,35 @@ def test_nothing_of_gradio_s_is_left_behind(
     assert list(scratch.glob("sdgen-*")) == []
 
 
-def test_two_apps_on_one_port_are_told_apart(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, address):
+def test_a_stop_while_drawing_keeps_the_job_for_the_next_start(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, address):
+        client = Client(address, verbose=False, analytics_enabled=False)
+        (job,) = client.predict("a red robot", steps=150, num_images=8, api_name="/submit")
+        while client.predict(job["id"], api_name="/job")["step"] < 1:
+            time.sleep(0.1)
+        start = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+        assert time.monotonic() - start <= END_SECONDS
+        assert "Traceback" not in said
+    history = History(tmp_path)
+    assert [(row.id, row.state) for row in history.unfinished()] == [(job["id"], "waiting")]
+    history.close()
+
+
+def test_two_apps_on_one_port_or_one_folder_are_told_apart(tmp_path: Path) -> None:
+    with running(tmp_path / "first") as (_, address):
         port = address.rsplit(":", 1)[1].strip("/")
-        command = [sys.executable, "app.py", "--port", port, "--data-dir", str(tmp_path)]
-        second = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-        )
-    assert second.returncode == 1
-    assert f"port {port}" in second.stderr
-    assert "Traceback" not in second.stderr
+        for folder, sentence in (("second", f"port {port}"), ("first", "--data-dir")):
+            command = [sys.executable, "app.py", "--port", port]
+            second = subprocess.run(
+                [*command, "--data-dir", str(tmp_path / folder)],
+                cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+            assert second.returncode == 1
+            assert sentence in second.stderr
+            assert "Traceback" not in second.stderr
 
 
 def test_help_needs_no_gradio_and_no_torch() -> None:

@@ -37,5 +37,5 @@ def test_a_javascript_program_draws(
     assert said["seeds"] == [7, 8]
     assert said["recipes"][0].startswith("a red robot\nSteps: 3")
     assert said["refusal"] == "Prompt is empty; describe the picture you want."
-    files = sorted((settings.data_dir / "pictures").glob("*/*.png"))
+    files = sorted((settings.data_dir / "pictures").rglob("*.png"))
     assert said["hashes"] == [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
