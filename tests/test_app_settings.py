@@ -38,9 +38,7 @@ def demo(studio: Studio, settings: Settings) -> Iterator[Any]:
     gc.collect()
 
 
-def test_no_setting_of_gradio_is_forgotten(
-    demo: Any, studio: Studio, settings: Settings
-) -> None:
+def test_no_setting_of_gradio_is_forgotten(demo: Any, studio: Studio, settings: Settings) -> None:
     options = launch_options(studio, settings)
     expected = {
         "show_error": False,
