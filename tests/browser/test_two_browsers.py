@@ -21,7 +21,7 @@ from tests.serving import GRADIO_WARNINGS
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), *GRADIO_WARNINGS]
 
 ANNS, BOBS = "xyzzyann", "plughbob"  # words of their prompts that occur nowhere else
-PREVIEW = re.compile(rb"data:image/webp;base64,[A-Za-z0-9+/=]{200,}")
+PREVIEW = re.compile(rb"data:image/webp;base64,[A-Za-z0-9+/=]{60,}")  # the fake engine's are small
 PICTURES = 3
 MADE = ".sd-stage button.sd-frame img"
 
