@@ -287,7 +287,7 @@ def test_any_json_in_any_field(api: Api, caught: Any, place: tuple[str, str], va
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, suppress_health_check=FIXTURES)
+@settings(max_examples=500, suppress_health_check=FIXTURES)
 @given(st.sampled_from(ALL), JSON)
 def test_any_json_in_any_field_many_times(
     api: Api, caught: Any, place: tuple[str, str], value: Any
@@ -296,7 +296,7 @@ def test_any_json_in_any_field_many_times(
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, suppress_health_check=FIXTURES)
+@settings(max_examples=200, suppress_health_check=FIXTURES)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS["generate"], JSON)))
 def test_any_json_in_many_fields_at_once(api: Api, caught: Any, given_: dict[str, Any]) -> None:
     before = len(api.engine.submitted)

@@ -63,7 +63,7 @@ for turn in range(rounds):
 """
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [6, pytest.param(40, marks=pytest.mark.slow)])
 def test_kill_9_leaves_whole_files_and_rows_that_agree(tmp_path: Path, rounds: int) -> None:
     said = [line.split() for line in run(KILL_WRITERS, tmp_path, rounds).splitlines()]
     assert said
@@ -154,7 +154,7 @@ print(failed, passed)
 """
 
 
-@pytest.mark.parametrize("step", [30_000, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [30_000, pytest.param(3_000, marks=pytest.mark.slow)])
 def test_a_disk_that_fills_up_at_any_write_loses_nothing(tmp_path: Path, step: int) -> None:
     failed, passed = map(int, run(FULL_DISK, tmp_path, step).split())
     assert failed > 60_000 / step
