@@ -42,6 +42,7 @@ PAGE_FIRST = 1.0  # seconds that the page has to itself before torch is imported
 # Further tabs of the page as (title, module with add_tab). The modules know sdgen; it knows no more
 # of them than this, and where one is not installed there is no such tab.
 TABS = (("Train", "lora.tab"),)
+LOOK = 0.5  # seconds between two looks for a signal
 REFUSED = 2  # exit code: these options cannot be used
 FAILED = 1  # exit code: the server could not start
 ENVIRONMENT: Mapping[str, str] = {
@@ -212,7 +213,9 @@ def serve(
     except ModelUnavailable as error:
         say(str(error))
     studio.prepare_enhancer()
-    stop.wait()
+    # A signal between two instructions of a wait without end would be noticed at that end only.
+    while not stop.wait(LOOK):
+        pass
     say("Stopping.")
     closing = [threading.Thread(target=tab.close, args=(GRACE,)) for tab in opened]  # type: ignore[attr-defined]  # only those that have it are kept
     for thread in closing:
