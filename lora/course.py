@@ -144,8 +144,10 @@ class Course:
                 )
             stop, save, sample = self._witness.asked()
             if step % recipe.save_every == 0 or step == recipe.steps:
-                good = self._save(recipe, trainer, step)
+                # In this order: killed in between, a resumed run looks again. The other way round
+                # it would go on from a checkpoint that nobody has looked at.
                 self._look(base, recipe, trainer, held_out, step)
+                good = self._save(recipe, trainer, step)
             else:
                 if save or stop:
                     good = self._save(recipe, trainer, step)
