@@ -4,6 +4,7 @@ FakeEngine draws in milliseconds: a picture is the SHA-256 of all that may decid
 tell from the pixels alone which request a picture belongs to.
 """
 
+import asyncio
 import gc
 import hashlib
 import os
@@ -235,6 +236,7 @@ def _light_sweeps(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if gradio:
         gc.unfreeze()
+        asyncio.set_event_loop(None)  # the last of Gradio's loops is held as this thread's own
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()

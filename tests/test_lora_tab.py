@@ -25,8 +25,7 @@ from sdgen.config import Settings
 from sdgen.studio import Studio
 from tests.serving import GRADIO_WARNINGS
 
-# What a gr.Blocks that was never launched leaves behind, its event loop's sockets too.
-pytestmark = [*GRADIO_WARNINGS, pytest.mark.filterwarnings("ignore:unclosed <socket")]
+pytestmark = GRADIO_WARNINGS
 
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_training.py"))
 NASTY = "<b>x</b> {{7*7}} ${1} `\\` \"'"
