@@ -90,8 +90,9 @@ class Database:
 
     def _checked(self) -> sqlite3.Connection:
         """A writing connection to a file that was looked through and has today's tables."""
-        db = _connect(self.path, *_WRITE)
-        try:
+        with contextlib.ExitStack() as unless_good:
+            db = _connect(self.path, *_WRITE)
+            unless_good.callback(db.close)
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise Damaged(_DAMAGED_SENTENCE)
@@ -100,9 +101,7 @@ class Database:
                     f"{self.path.name} was written by a newer version of sdgen. Use that version, "
                     "or move the file away: the pictures are found again without it."
                 )
-        except BaseException:
-            db.close()
-            raise
+            unless_good.pop_all()
         return db
 
     def _drop_writer(self) -> None:
@@ -120,12 +119,11 @@ _DAMAGED_SENTENCE = (
 
 def _connect(path: Path, *settings: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
+    with contextlib.ExitStack() as unless_good:
+        unless_good.callback(db.close)
         for setting in settings:
             db.execute(setting)
-    except BaseException:
-        db.close()
-        raise
+        unless_good.pop_all()
     return db
 
 

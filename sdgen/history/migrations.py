@@ -50,12 +50,10 @@ def migrate(db: sqlite3.Connection) -> bool:
         try:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
             if version >= len(MIGRATIONS):
-                db.execute("ROLLBACK")
                 return version == len(MIGRATIONS)
             MIGRATIONS[version](db)
             db.execute(f"PRAGMA user_version = {version + 1}")
             db.execute("COMMIT")
-        except BaseException:
+        finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            raise

@@ -70,10 +70,9 @@ def replace_database(path: Path, fill: Callable[[Database], None]) -> None:
                 path.with_suffix(suffix).unlink(missing_ok=True)
             beside.replace(path)
             sync_folder(path.parent)
-    except BaseException:
+    finally:  # nothing of it is there any more where all went well
         with contextlib.suppress(OSError):
             _remove(beside)
-        raise
 
 
 def carry_over(old: Path, new: Database) -> None:
