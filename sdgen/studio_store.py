@@ -72,7 +72,7 @@ class Store:
             if self._history is not None:
                 self._history.close()
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
 
     def _upkeep(self) -> None:
         while not self._stop.is_set():

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -370,7 +371,7 @@ def test_rebuild_makes_the_rows_anew(run: Run, tmp_path: Path) -> None:
 
 
 def test_rebuild_waits_for_no_app(run: Run, tmp_path: Path) -> None:
-    with AppLock(tmp_path):
+    with closing(AppLock(tmp_path)):
         refused = run("rebuild", "--data-dir", str(tmp_path))
         assert refused.exit_code == 1
         assert "Another sdgen app is using this data folder" in refused.stderr

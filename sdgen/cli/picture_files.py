@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -75,7 +76,7 @@ def rebuild(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """
     with ending(as_json):
         settings = read_settings(data_dir=data_dir)
-        with AppLock(settings.data_dir):
+        with closing(AppLock(settings.data_dir)):
             found = rebuild_rows(settings.data_dir)
         if as_json:
             print_json(asdict(found))

@@ -3,8 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from sdgen.errors import StorageFailed
 
@@ -15,8 +14,7 @@ _TAKEN = (
 
 
 class AppLock:
-    """Holds `data_dir/app.lock`, as a context manager or until release(). It ends with the
-    process, however that ends."""
+    """Holds `data_dir/app.lock` until close(), or until the process ends, however it ends."""
 
     def __init__(self, data_dir: Path) -> None:
         """Raises StorageFailed: another app has it, or the folder may not be written to."""
@@ -30,26 +28,15 @@ class AppLock:
         try:
             _lock(self._file)
         except OSError as error:
-            self.release()
+            self.close()
             raise StorageFailed(_TAKEN) from error
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let another app have the folder. Idempotent."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 if os.name == "nt":
