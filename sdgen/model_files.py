@@ -4,22 +4,19 @@ Only `download` ever fetches a model, and only .safetensors, .json, .txt and tok
 Every error of the Hub and of the disk becomes one sentence here.
 """
 
-import errno
 import glob
 import hashlib
-import json
-import os
-import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdgen.errors import DownloadNeeded, ModelUnavailable, SdgenError
+from sdgen.errors import DownloadNeeded, ModelUnavailable
+from sdgen.file_hashes import FileHashes
+from sdgen.hub_errors import hub_errors
 from sdgen.model_formats import (
     CheckpointKind,
     ModelIndex,
@@ -332,64 +329,6 @@ def progress_class(on_progress: OnProgress | None, total: int, counts: str = "ec
     return Bytes
 
 
-@contextmanager
-def hub_errors(source: HubSource, kind: type[SdgenError] = ModelUnavailable) -> Iterator[None]:
-    """Turns what the Hub, the network and the disk say into one sentence each, raised as `kind`."""
-    import httpx2
-
-    try:
-        yield
-    except (OSError, httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise kind(_hub_sentence(source, error)) from error
-
-
-def _hub_sentence(source: HubSource, error: BaseException) -> str:
-    """What an error means for the person who asked, and what to do."""
-    import httpx2
-    from huggingface_hub import errors
-
-    repo = source.repo
-    if isinstance(error, errors.GatedRepoError):
-        return (
-            f"'{repo}' is gated: accept its licence on https://huggingface.co/{repo}, then log in "
-            "on this machine with `hf auth login`."
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return f"The Hub has no model '{repo}', or it is private; check the spelling (owner/name)."
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"The model '{repo}' has no revision '{source.revision}' on the Hub."
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"'{repo}' cannot be fetched because HF_HUB_OFFLINE is set; unset it to go online."
-    if isinstance(error, errors.HFValidationError):
-        return f"'{repo[:200]}' is not a valid Hub id (owner/name)."
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return f"The Hub refuses '{repo}' to this login; log in again with `hf auth login`."
-        return f"The Hub answered with an error ({status}) for '{repo}'; please try again later."
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
-        return _hub_sentence(source, error.__cause__)
-    if isinstance(error, httpx2.HTTPError | errors.LocalEntryNotFoundError | ConnectionError):
-        return (
-            f"'{repo}' could not be fetched: the Hub cannot be reached or the connection broke "
-            "off. Check the network and try again; what is here already is kept."
-        )
-    if isinstance(error, OSError):
-        return _disk_sentence(repo, error)
-    return f"The Hub's answer for '{repo}' makes no sense; please try again later."
-
-
-def _disk_sentence(repo: str, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full; '{repo}' was not fetched to its end. Make room and try again."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return "The Hub's cache folder cannot be written; set HF_HOME to a folder that can."
-    return (
-        f"'{repo}' was not fetched to its end: {error.strerror or 'the transfer broke off'}. "
-        "Please try again; what is here already is kept."
-    )
-
-
 # --- what the weights are -------------------------------------------------------------------
 
 
@@ -416,45 +355,3 @@ def model_hash(spec: ModelSpec, cache_dir: Path | None, hub_cache: Path | None =
         ) from error
     finally:
         known.keep()
-
-
-class FileHashes:
-    """SHA-256 of files, remembered between runs in a JSON file; path None: not remembered."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._known: dict[str, str] = {}
-        self._changed = False
-        if self._path is not None and self._path.is_file():
-            try:
-                raw = json.loads(self._path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                raw = {}  # a lost cache costs time, nothing else
-            if isinstance(raw, dict):
-                self._known = {str(key): str(value) for key, value in raw.items()}
-
-    def of(self, file: Path) -> str:
-        """The file's SHA-256; where it lies in the Hub's cache its name there is the hash."""
-        blob = file.resolve()
-        if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
-            return blob.name
-        status = blob.stat()
-        key = f"{blob}|{status.st_size}|{status.st_mtime_ns}"
-        if key not in self._known:
-            with blob.open("rb") as stream:
-                self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-            self._changed = True
-        return self._known[key]
-
-    def keep(self) -> None:
-        """Write what is new; a folder that cannot be written only costs time."""
-        if self._path is None or not self._changed:
-            return
-        scratch = self._path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
-            scratch.replace(self._path)
-        except OSError:
-            with suppress(OSError):
-                scratch.unlink(missing_ok=True)

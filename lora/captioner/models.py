@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from sdgen.errors import SdgenError
-from sdgen.model_files import hub_errors, progress_class
+from sdgen.hub_errors import hub_errors
+from sdgen.model_files import progress_class
 from sdgen.models import HubSource, hub_folder
 
 Kind = Literal["blip", "chat"]  # says what it sees; answers a question about a picture

@@ -14,7 +14,7 @@ from lora.export.run import KOHYA_SUFFIX, SUFFIX
 from lora.hub.card import model_card
 from lora.runs import RunFolder
 from sdgen.errors import SdgenError
-from sdgen.model_files import hub_errors
+from sdgen.hub_errors import hub_errors
 from sdgen.models import HubSource
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sdgen.adapters.store import adapters_folder, keep_file, remove_file, remove
 from sdgen.adapters.verdict import verdict
 from sdgen.adapters.words import clean
 from sdgen.errors import AdapterRefused, AdapterUnavailable
-from sdgen.model_files import FileHashes
+from sdgen.file_hashes import FileHashes
 from sdgen.models import ASSETS, ModelSpec
 
 BUNDLED_FOLDER = ASSETS / "adapters"

@@ -13,7 +13,8 @@ from typing import Any
 
 from sdgen.adapters.header import FILE_BYTES_MAX
 from sdgen.errors import AdapterUnavailable
-from sdgen.model_files import hub_errors, progress_class
+from sdgen.hub_errors import hub_errors
+from sdgen.model_files import progress_class
 from sdgen.models import HubSource
 
 OnProgress = Callable[[int, int], None]  # bytes so far, bytes in all; may raise to give up
