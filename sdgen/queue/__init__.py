@@ -1,9 +1,9 @@
 """The queue: takes jobs in, keeps them in the history, and hands them to the engine in turn.
 
 order.py: who is next, pure policy. limits.py: what is refused at the door. jobs.py: the queue and
-its thread. entries.py: what it holds in memory. watchers.py: who watches. run.py, grid_run.py: one
-job's way through the engine to its pictures. views.py: what is asked and told. lock.py: one app for
-one data folder.
+its thread. entries.py: what it holds in memory. ends.py: ends on their way to disk. watchers.py:
+who watches. run.py, grid_run.py: one job's way through the engine to its pictures. views.py: what
+is asked and told. lock.py: one app for one data folder.
 """
 
 from sdgen.queue.jobs import JobQueue

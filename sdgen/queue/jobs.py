@@ -21,6 +21,7 @@ from sdgen.history import History, JobRow, JobState, Leave
 from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopped
 from sdgen.logs import job_event
 from sdgen.owners import ANYONE, Visitor
+from sdgen.queue.ends import Ends
 from sdgen.queue.entries import Entry, order_of, row_of, work_of
 from sdgen.queue.grid_run import GridRun
 from sdgen.queue.limits import HOUR, Limits, disk_state
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds; how often the thread looks for watchers that left and ends to write again
 SERVED = 1000  # people whose last turn is remembered
-UNWRITTEN = 10_000  # ends that are remembered while the disk refuses them
 RESTARTED = "The app was restarted before it was done, and its caller was gone."
 GOES_ON = "The app is being restarted; this goes on afterwards."
 UNREADABLE = "It was asked for with another version of sdgen, whose request cannot be read here."
@@ -67,7 +67,7 @@ class JobQueue:
         self._paused: frozenset[str] = frozenset()
         self._served: dict[str, float] = {}  # when a person's job started last, by `turns`
         self._watchers = Watchers()
-        self._unwritten: dict[str, tuple[JobState, str, bool]] = {}  # ends that the disk refused
+        self._ends = Ends(history)
         self._followers: set[threading.Thread] = set()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -157,9 +157,9 @@ class JobQueue:
                 self._history.add_jobs(rows)
             except StorageFailed as error:  # they may be on disk all the same; they end there
                 for row, order in zip(rows, orders, strict=True):
-                    if len(self._unwritten) < UNWRITTEN:
+                    if not self._ends.full:
                         forget = order.request.leave_out_prompt
-                        self._unwritten[row.id] = "failed", str(error), forget
+                        self._ends.add(row.id, "failed", str(error), forget_words=forget)
                 raise
             jobs = [
                 self._enter(row, order, visitor.turns).job
@@ -350,7 +350,8 @@ class JobQueue:
             if entry is not None:
                 self._start(entry)
             self._stop_unwatched()
-            self._write_ends()
+            with self._changed:
+                self._ends.write()
 
     def _next(self) -> Entry | None:
         waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]
@@ -435,10 +436,9 @@ class JobQueue:
             return
         if entry.run and end.state in ("done", "failed"):
             self.last_run_ok = end.state == "done"
-        self._unwritten[entry.row.id] = (
-            end.state, str(end.error or ""), entry.order.request.leave_out_prompt
-        )  # fmt: skip
-        self._write_ends()
+        forget = entry.order.request.leave_out_prompt
+        self._ends.add(entry.row.id, end.state, str(end.error or ""), forget_words=forget)
+        self._ends.write()
         self._watchers.ended(entry.row.owner, entry.job)
         nothing = GenerateResult((), end.seconds)
         if end.error is not None:
@@ -451,17 +451,6 @@ class JobQueue:
         self._changed.notify_all()
         self._ended(end.state, end.error)
         job_event(entry.row.id, end.state, seconds=end.seconds, error=end.error)
-
-    def _write_ends(self) -> None:
-        """Write the ends that are not on disk yet; a full disk is tried again at the next tick."""
-        with self._changed:
-            for job_id, (state, error, forget) in list(self._unwritten.items()):
-                try:
-                    self._history.end_job(job_id, state, time.time(), error, forget_words=forget)
-                except StorageFailed as failure:
-                    log.warning("the end of job %s is not written yet: %s", job_id, failure)
-                    return
-                del self._unwritten[job_id]
 
     def _stop_unwatched(self) -> None:
         """Stop jobs that nobody watches any more, where they are not to go on alone."""
