@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdgen.queue.order import Waiting, in_turn, next_to_start
+from sdgen.queue.order import Waiting, in_turn, moved, next_to_start
 
 people = st.sampled_from(["ann", "bob", "cat"])
 
@@ -49,6 +49,28 @@ def test_a_newcomer_waits_for_at_most_one_job_of_each_other(queue: list[Waiting]
     order = in_turn([*queue, newcomer])
     before = [job.turns for job in order[: order.index(newcomer)]]
     assert len(before) == len(set(before))
+
+
+@given(st.lists(st.floats(0, 9), unique=True, min_size=1), st.integers(-2, 2), st.data())
+def test_a_moved_job_goes_that_far_and_the_others_keep_their_order(
+    places: list[float], by: int, data: st.DataObject
+) -> None:
+    mine = [Waiting(str(number), "ann", place, 0.0) for number, place in enumerate(places)]
+    before = [job.id for job in in_turn(mine)]
+    job = data.draw(st.sampled_from(before))
+    now = moved(mine, job, by)
+    goal = before.index(job) + by
+    if not 0 <= goal < len(mine):
+        assert now == {}
+        return
+    assert sorted(now.values()) == sorted(places)
+    after = sorted(before, key=lambda name: now[name])
+    assert after.index(job) == goal
+    assert [name for name in after if name != job] == [name for name in before if name != job]
+
+
+def test_a_job_that_is_not_there_moves_nothing() -> None:
+    assert moved([Waiting("a", "ann", 0, 1)], "b", 0) == {}
 
 
 def test_whose_turn_is_longest_ago_is_next() -> None:

@@ -12,13 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from sdgen.batcher import BatchKey, next_batch
+from sdgen.batcher import next_batch
 from sdgen.config import Settings
+from sdgen.engine.attempt import Fault, attempt
 from sdgen.engine.row_budget import RowBudgets
+from sdgen.engine.row_limits import RowLimits
 from sdgen.engine.run import Run
 from sdgen.engine.shelf import Loader, Shelf
 from sdgen.errors import (
@@ -40,15 +41,6 @@ if TYPE_CHECKING:
     from sdgen.pipelines.base import Decoded, DenoiseState, StepPipeline, WholePipeline
 
 log = logging.getLogger(__name__)
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why an attempt failed. `out_of_memory`: a smaller attempt may work."""
-
-    error: Exception
-    out_of_memory: bool
 
 
 class LocalEngine:
@@ -68,7 +60,6 @@ class LocalEngine:
         self._settings = settings
         self._load = load
         self._on_step = on_step
-        self._budgets = budgets or RowBudgets(settings.data_dir / "row_budgets.json")
         self._changed = threading.Condition()
         self._waiting: deque[Run] = deque()  # guarded by _changed
         self._preload: ModelSpec | None = None  # guarded by _changed
@@ -79,7 +70,8 @@ class LocalEngine:
         self._decoding: deque[tuple[Run, DenoiseState]] = deque()
         self._shelf = Shelf(self._load_pipeline, settings.models_in_memory)
         self._whole: Run | None = None
-        self._row_limits: dict[BatchKey, int] = {}  # rows that fitted, where more did not
+        budgets = budgets or RowBudgets(settings.data_dir / "row_budgets.json")
+        self._limits = RowLimits(budgets, settings.max_rows, self._pipeline_of)
         self._worth = 0  # rows worth filling for what runs now; 0: not measured
         self._tick = 0
         self._device = ("", "")
@@ -202,7 +194,7 @@ class LocalEngine:
             self._runs.append(run)
             if not self._shelf.has(run.spec.name):
                 run.job.publish(Loading(run.spec.title))
-            pipeline = self._attempt(partial(self._shelf.get, run.spec, self._busy(run)))
+            pipeline = attempt(partial(self._shelf.get, run.spec, self._busy(run)))
             if isinstance(pipeline, Fault):
                 self._fail(run, pipeline)
                 continue
@@ -227,7 +219,7 @@ class LocalEngine:
         return {run.spec.name for run in self._runs if run is not besides}
 
     def _begin(self, run: Run, pipeline: "StepPipeline | WholePipeline") -> None:
-        notes = self._attempt(partial(pipeline.check, run.request))
+        notes = attempt(partial(pipeline.check, run.request))
         if isinstance(notes, Fault):
             self._fail(run, notes)
             return
@@ -236,7 +228,7 @@ class LocalEngine:
         if _is_whole(pipeline):
             self._run_whole(run, pipeline)
             return
-        states = self._attempt(partial(pipeline.encode, run.request))
+        states = attempt(partial(pipeline.encode, run.request))
         if isinstance(states, Fault):
             self._fail(run, states)
             return
@@ -248,9 +240,9 @@ class LocalEngine:
         """One forward pass for those who waited longest."""
         owners = {id(state): run for run in self._runs for state in run.states}
         states = [state for run in self._runs for state in run.states]
-        batch = next_batch(states, self._max_rows) if len(states) > 1 else states
+        batch = next_batch(states, self._limits.rows) if len(states) > 1 else states
         if batch:
-            self._worth = self._known_rows(batch[0].key)
+            self._worth = self._limits.known_rows(batch[0].key)
             self._tick += 1
             for state in batch:
                 state.tick = self._tick
@@ -260,17 +252,12 @@ class LocalEngine:
         run = owners[id(batch[0])]
         pipeline = self._step_pipeline(run)
         begun = time.perf_counter()
-        outcome = self._attempt(partial(pipeline.predict_noise, batch))
+        outcome = attempt(partial(pipeline.predict_noise, batch))
         if isinstance(outcome, Fault):
             if len(batch) == 1:
                 self._fail(run, outcome)
             elif outcome.out_of_memory:
-                key = batch[0].key._replace(alone="")
-                rows = sum(state.rows for state in batch)
-                self._row_limits[key] = max(1, rows // 2)
-                log.warning(
-                    "out of memory with %d rows of %s; now at most %d", rows, key, rows // 2
-                )
+                self._limits.did_not_fit(batch[0].key, sum(state.rows for state in batch))
             else:
                 for state in batch:  # one of them is at fault; the others go on
                     if owners[id(state)].job.end is None:
@@ -285,7 +272,7 @@ class LocalEngine:
             run = owners[id(state)]
             if run.job.end is not None:
                 continue
-            advanced = self._attempt(partial(pipeline.advance, state, noise))
+            advanced = attempt(partial(pipeline.advance, state, noise))
             if isinstance(advanced, Fault):
                 self._fail(run, advanced)
                 continue
@@ -302,7 +289,7 @@ class LocalEngine:
         run.stepped(len(moved))
         if run.wants_preview:
             shown = [state for state in run.states if state.step]
-            images = self._attempt(partial(pipeline.preview, shown)) if shown else []
+            images = attempt(partial(pipeline.preview, shown)) if shown else []
             if not isinstance(images, Fault):
                 run.preview({s.index: image for s, image in zip(shown, images, strict=True)})
 
@@ -314,13 +301,13 @@ class LocalEngine:
         if run.job.end is not None:
             return
         pipeline = self._step_pipeline(run)
-        decoded = self._attempt(partial(_only, pipeline, state))
+        decoded = attempt(partial(_only, pipeline, state))
         if isinstance(decoded, Fault) and decoded.out_of_memory:
             state.notes.append("decoded in tiles, because memory ran out")
-            decoded = self._attempt(partial(_only, pipeline, state, tiled=True))
+            decoded = attempt(partial(_only, pipeline, state, tiled=True))
         elif isinstance(decoded, Fault) and isinstance(decoded.error, BrokenNumbers):
             state.notes.append("decoded in float32, because the numbers broke")
-            decoded = self._attempt(partial(_only, pipeline, state, float32=True))
+            decoded = attempt(partial(_only, pipeline, state, float32=True))
         if isinstance(decoded, Fault):
             self._fail(run, decoded)
             return
@@ -340,7 +327,7 @@ class LocalEngine:
 
         for index in range(run.request.num_images):
             report = partial(on_step, index=index)
-            decoded = self._attempt(partial(pipeline.run, run.request, index, report))
+            decoded = attempt(partial(pipeline.run, run.request, index, report))
             if isinstance(decoded, Fault):
                 self._fail(run, decoded)
                 break
@@ -351,22 +338,6 @@ class LocalEngine:
         self._whole = None
 
     # ---- helpers of the thread ----------------------------------------------------------------
-
-    def _attempt(self, action: Callable[[], Value]) -> Value | Fault:
-        """The engine's one broad catch: whatever an action raises becomes a Fault."""
-        from sdgen.pipelines.faults import free_memory, is_out_of_memory
-
-        try:
-            return action()
-        except SdgenError as error:
-            return Fault(error, out_of_memory=False)
-        except Exception as error:  # noqa: BLE001 - one request's failure must stay its own
-            fault = Fault(error, out_of_memory=is_out_of_memory(error))
-            if fault.out_of_memory:
-                error.__traceback__ = None  # its frames hold the tensors that filled the memory
-        if fault.out_of_memory:
-            free_memory()
-        return fault
 
     def _fail(self, run: Run, fault: Fault) -> None:
         """End a run with words for the user; the log gets the cause under the job's id."""
@@ -387,53 +358,18 @@ class LocalEngine:
             log.error("job %s failed", run.job.id, exc_info=fault.error)
         run.fail(error)
 
-    def _max_rows(self, key: BatchKey) -> int:
-        if key.alone:
-            return 0
-        rows = self._settings.max_rows or self._measured_rows(key)
-        return min(rows, self._row_limits.get(key, rows))
-
-    def _known_rows(self, key: BatchKey) -> int:
-        """As _max_rows, but 0 where it would have to be measured first."""
-        if key.alone:
-            return 0
-        if self._settings.max_rows:
-            return self._max_rows(key)
-        run = next(run for run in self._runs if run.spec.name == key.model)
-        name = _budget_name(self._step_pipeline(run), key.width, key.height)
-        return self._max_rows(key) if self._budgets.knows(name) else 0
-
-    def _measured_rows(self, key: BatchKey) -> int:
-        run = next(run for run in self._runs if run.spec.name == key.model)
-        pipeline = self._step_pipeline(run)
-        return self._budget(pipeline, key.width, key.height)
-
-    def _budget(self, pipeline: "StepPipeline", width: int, height: int) -> int:
-        """Rows worth filling for a model and size; the first call for each measures."""
-        import torch
-
-        prompt = pipeline.spec.request(
-            prompt="a", width=width, height=height, steps=2, guidance_scale=1.0, seed=0
-        )
-
-        def one_pass(rows: int) -> bool:
-            state = pipeline.encode(prompt)[0]
-            outcome = self._attempt(partial(pipeline.predict_noise, [state] * rows))
-            if pipeline.device.type == "cuda":
-                torch.cuda.synchronize()
-            return not isinstance(outcome, Fault)
-
-        name = _budget_name(pipeline, width, height)
-        return self._budgets.rows(name, one_pass)
+    def _pipeline_of(self, name: str) -> "StepPipeline":
+        """The pipeline of a model that somebody is drawing with."""
+        return self._step_pipeline(next(run for run in self._runs if run.spec.name == name))
 
     def _warm_up(self, spec: ModelSpec) -> None:
-        pipeline = self._attempt(partial(self._shelf.get, spec, self._busy()))
+        pipeline = attempt(partial(self._shelf.get, spec, self._busy()))
         if isinstance(pipeline, Fault):
             log.error("%s is not ready: %s", spec.name, pipeline.error)
             return
         self._describe(pipeline)
         if not _is_whole(pipeline) and not self._settings.max_rows:
-            self._attempt(partial(self._budget, pipeline, spec.width, spec.height))
+            attempt(partial(self._limits.measure, pipeline, spec.width, spec.height))
 
     def _describe(self, pipeline: "StepPipeline | WholePipeline") -> None:
         self._device = (pipeline.label, str(pipeline.dtype).removeprefix("torch."))
@@ -450,22 +386,6 @@ class LocalEngine:
         from sdgen.pipelines.loading import load_pipeline
 
         return load_pipeline(spec, self._settings, self._settings.data_dir / "cache")
-
-
-def _budget_name(pipeline: "StepPipeline", width: int, height: int) -> str:
-    """What a measured row budget depends on."""
-    import torch
-
-    return " ".join(
-        (
-            pipeline.model_hash[:16] or pipeline.spec.name,
-            f"{width}x{height}",
-            pipeline.label,
-            str(pipeline.dtype),
-            f"{torch.get_num_threads()} threads",
-            f"torch {torch.__version__}",
-        )
-    )
 
 
 def _is_whole(pipeline: "StepPipeline | WholePipeline") -> "TypeIs[WholePipeline]":

@@ -2,9 +2,11 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 from sdgen.errors import StorageFailed
-from sdgen.history import History, JobState
+from sdgen.history import History, JobRow, JobState
+from sdgen.queue.views import Order
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +24,11 @@ class Ends:
         """An end to be written. forget_words: of a job whose prompt is to be left out."""
         self._unwritten[job_id] = state, error, forget_words
 
-    @property
-    def full(self) -> bool:
-        """True where no more should be added for jobs that may not be on disk at all."""
-        return len(self._unwritten) >= UNWRITTEN
+    def add_failed(self, rows: Sequence[JobRow], orders: Sequence[Order], error: str) -> None:
+        """Ends of jobs that may be on disk or not, as many as there is room for."""
+        for row, order in zip(rows, orders, strict=True):
+            if len(self._unwritten) < UNWRITTEN:
+                self.add(row.id, "failed", error, forget_words=order.request.leave_out_prompt)
 
     def write(self) -> None:
         """Write those that are not on disk yet; what the disk refuses waits for the next call."""

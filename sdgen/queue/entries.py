@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import ValidationError
@@ -68,25 +69,38 @@ def work_of(order: Order) -> float:
     return pixels * cells / 1e6
 
 
-def row_of(
-    order: Order, visitor: Visitor, *, place: float, leave: Leave, created: float, group: str
-) -> JobRow:
-    """The row of a new job."""
-    return JobRow(
-        id=uuid.uuid4().hex,
-        owner=visitor.owner,
-        payer=visitor.payer,
-        state="waiting",
-        place=place,
-        leave=leave,
-        request=order.request.model_dump_json(),
-        created=created,
-        enhancement=json.dumps(asdict(order.enhancement)) if order.enhancement else "",
-        grid=order.grid.model_dump_json() if order.grid else "",
-        group=group,
-        label=order.label,
-        work=work_of(order),
-    )
+def rows_of(
+    orders: Sequence[Order],
+    visitor: Visitor,
+    *,
+    after: float,
+    leave: Leave,
+    created: float,
+    side_by_side: bool,
+) -> list[JobRow]:
+    """The rows of new jobs. after: the place of the visitor's last one. created: Unix seconds.
+
+    side_by_side: they are one group.
+    """
+    group = uuid.uuid4().hex if side_by_side else ""
+    return [
+        JobRow(
+            id=uuid.uuid4().hex,
+            owner=visitor.owner,
+            payer=visitor.payer,
+            state="waiting",
+            place=after + number,
+            leave=leave,
+            request=order.request.model_dump_json(),
+            created=created + number * 1e-6,  # so their order shows in it, too
+            enhancement=json.dumps(asdict(order.enhancement)) if order.enhancement else "",
+            grid=order.grid.model_dump_json() if order.grid else "",
+            group=group,
+            label=order.label,
+            work=work_of(order),
+        )
+        for number, order in enumerate(orders, start=1)
+    ]
 
 
 def order_of(row: JobRow) -> Order | None:

@@ -9,7 +9,6 @@ start again; pictures that they have already are kept and not drawn twice.
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,10 +21,10 @@ from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopp
 from sdgen.logs import job_event
 from sdgen.owners import ANYONE, Visitor
 from sdgen.queue.ends import Ends
-from sdgen.queue.entries import Entry, order_of, row_of, work_of
+from sdgen.queue.entries import Entry, order_of, rows_of, work_of
 from sdgen.queue.grid_run import GridRun
 from sdgen.queue.limits import HOUR, Limits, disk_state
-from sdgen.queue.order import Waiting, in_turn, next_to_start
+from sdgen.queue.order import Waiting, in_turn, moved, next_to_start
 from sdgen.queue.run import End, PicturesRun, Tools, state_of
 from sdgen.queue.views import JobTold, Order, QueueView
 from sdgen.queue.watchers import Watchers
@@ -133,7 +132,6 @@ class JobQueue:
                 cells(order.request, order.grid)
         disk_state(self._settings).check()
         now = time.time()
-        group = uuid.uuid4().hex if side_by_side else ""
         with self._changed:
             if self._closing:
                 raise ShuttingDown
@@ -142,24 +140,18 @@ class JobQueue:
                 (e.row.place for e in self._entries.values() if e.turns == visitor.turns),
                 default=0.0,
             )
-            rows = [
-                row_of(
-                    order,
-                    visitor,
-                    place=place + number,
-                    leave=leave or self._leave,
-                    created=now + number * 1e-6,  # so their order shows in it, too
-                    group=group,
-                )
-                for number, order in enumerate(orders, start=1)
-            ]
+            rows = rows_of(
+                orders,
+                visitor,
+                after=place,
+                leave=leave or self._leave,
+                created=now,
+                side_by_side=side_by_side,
+            )
             try:
                 self._history.add_jobs(rows)
             except StorageFailed as error:  # they may be on disk all the same; they end there
-                for row, order in zip(rows, orders, strict=True):
-                    if not self._ends.full:
-                        forget = order.request.leave_out_prompt
-                        self._ends.add(row.id, "failed", str(error), forget_words=forget)
+                self._ends.add_failed(rows, orders, str(error))
                 raise
             jobs = [
                 self._enter(row, order, visitor.turns).job
@@ -194,25 +186,19 @@ class JobQueue:
     def cancel_waiting(self, owner: str) -> int:
         """Cancel all jobs of an owner that have not started; how many."""
         with self._changed:
-            ids = [e.row.id for e in self._entries.values() if e.row.owner == owner and not e.run]
+            ids = [entry.row.id for entry in self._waiting_of(owner)]
         return sum(map(self.cancel, ids))
 
     def move(self, job_id: str, owner: str, by: int) -> bool:
         """Let a waiting job change places with the owner's next one: -1 earlier, +1 later."""
         with self._changed:
-            mine = sorted(
-                (e for e in self._entries.values() if e.row.owner == owner and not e.run),
-                key=lambda e: (e.row.place, e.row.created),
-            )
-            at = next((at for at, e in enumerate(mine) if e.row.id == job_id), None)
-            if at is None or not 0 <= at + by < len(mine):
+            mine = self._waiting_of(owner)
+            places = moved([entry.waiting() for entry in mine], job_id, by)
+            if not places:
                 return False
-            mine.insert(at + by, mine.pop(at))
-            places = sorted(e.row.place for e in mine)
-            moved = {e.row.id: place for e, place in zip(mine, places, strict=True)}
-            self._history.place_jobs(moved)
+            self._history.place_jobs(places)
             for entry in mine:
-                entry.row = replace(entry.row, place=moved[entry.row.id])
+                entry.row = replace(entry.row, place=places[entry.row.id])
             self._tell_places()
             self._changed.notify_all()
         self._watchers.wake_all()
@@ -308,6 +294,9 @@ class JobQueue:
         entry = self._entries[row.id] = Entry(row, order, job, turns)
         job.listen(lambda: self._watchers.wake(row.owner))
         return entry
+
+    def _waiting_of(self, owner: str) -> list[Entry]:
+        return [e for e in self._entries.values() if e.row.owner == owner and not e.run]
 
     def _in_turn(self) -> list[Waiting]:
         waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]

@@ -50,6 +50,20 @@ def in_turn(
     return order
 
 
+def moved(mine: Collection[Waiting], job_id: str, by: int) -> dict[str, float]:
+    """The places of one person's waiting jobs once a job has gone `by` places on (-1: earlier).
+
+    Empty where the job is not among them, or has nowhere to go.
+    """
+    order = sorted(mine, key=lambda job: (job.place, job.created))
+    at = next((at for at, job in enumerate(order) if job.id == job_id), None)
+    if at is None or not 0 <= at + by < len(order):
+        return {}
+    places = sorted(job.place for job in order)
+    order.insert(at + by, order.pop(at))
+    return {job.id: place for job, place in zip(order, places, strict=True)}
+
+
 def next_to_start(
     waiting: Sequence[Waiting],
     running: Mapping[str, int],
