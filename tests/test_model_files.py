@@ -18,8 +18,8 @@ from sdgen.model_files import (
     model_hash,
 )
 from sdgen.models import FolderSource, HubSource, ModelSpec, find_model
+from tests.bare_models import SD1, write_folder, write_tensors
 from tests.fake_hub import COMMIT, FakeHub, fake_hub
-from tests.test_models import SD1, write_folder, write_tensors
 
 UNET = "unet/diffusion_pytorch_model"
 
