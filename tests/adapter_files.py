@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_to_kohya
 from safetensors.torch import save_file
 
+from sdgen.adapters.modules import family_modules
 from tests.tiny_sdxl import _unet_name
 
 Pairs = dict[str, "Pair"]  # "unet.down_blocks.0...to_q" -> its pair
@@ -67,6 +68,15 @@ def pairs(
                 torch.randn(out, rank, *(1 for _ in kernel), generator=draw),
                 alpha,
             )
+    return found
+
+
+def family_pairs(family: str, *, has: str = "", rank: int = 2) -> Pairs:
+    """A pair for each attention module of a real family whose name holds `has`."""
+    found = {}
+    for name, (out, into, *kernel) in family_modules(family).items():  # type: ignore[arg-type]
+        if has in name and re.search(ATTENTION, name):
+            found[name] = Pair(torch.ones(rank, into, *kernel), torch.ones(out, rank), 1.0)
     return found
 
 

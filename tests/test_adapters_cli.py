@@ -18,10 +18,9 @@ from sdgen.models import DEFAULT_MODEL, find_model
 from sdgen.request import AdapterUse
 from sdgen.studio import Studio
 from tests import adapter_files
-from tests.adapter_files import Pair, Pairs
+from tests.adapter_files import Pair, Pairs, family_pairs
 from tests.conftest import FakeEngine, FakeModelFiles
 from tests.fake_hub import fake_hub
-from tests.test_adapters_verdict import family_pairs
 
 Run = Callable[..., Result]
 SMALL = ("--width", "64", "--height", "64", "--steps", "2")

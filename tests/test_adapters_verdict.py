@@ -16,22 +16,21 @@ from sdgen.adapters.modules import FAMILIES, TABLES, family_modules, family_of, 
 from sdgen.errors import AdapterRefused
 from sdgen.models import DEFAULT_MODEL, FileSource, ModelSpec, find_model
 from tests import adapter_files
-from tests.adapter_files import ALL_LINEAR, ATTENTION, CONVOLUTIONS, Pair, Pairs, pairs
+from tests.adapter_files import (
+    ALL_LINEAR,
+    ATTENTION,
+    CONVOLUTIONS,
+    Pair,
+    Pairs,
+    family_pairs,
+    pairs,
+)
 from tests.tiny_models import saved, sd1
 from tests.tiny_sdxl import checkpoint, sdxl
 from tools.adapters.module_tables import family_models, shapes
 
 MODELS = {"sd1": "sd15", "sd2": "sd-turbo", "sdxl": "sdxl"}
 TITLES = {"sd1": "a Stable Diffusion 1.x", "sd2": "a Stable Diffusion 2.x", "sdxl": "an SDXL"}
-
-
-def family_pairs(family: str, *, has: str = "", rank: int = 2) -> Pairs:
-    """A pair for each attention module of a real family whose name holds `has`."""
-    found = {}
-    for name, (out, into, *kernel) in family_modules(family).items():  # type: ignore[arg-type]
-        if has in name and re.search(ATTENTION, name):
-            found[name] = Pair(torch.ones(rank, into, *kernel), torch.ones(out, rank), 1.0)
-    return found
 
 
 @pytest.mark.parametrize("family", FAMILIES)

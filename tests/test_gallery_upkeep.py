@@ -16,7 +16,7 @@ from sdgen.history import PictureRow
 from sdgen.owners import LOCAL
 from sdgen.pictures import bin_folder, day_folder, job_picture_name, picture_name
 from tests.galleries import NOON, Pictures
-from tests.test_history import job
+from tests.history_rows import job
 
 DAY = 86400.0
 OWNERS = ("me", "you", LOCAL)

@@ -9,36 +9,8 @@ from pathlib import Path
 import pytest
 
 from sdgen.errors import StorageFailed
-from sdgen.history import History, JobRow, PictureRow
-
-
-def job(job_id: str = "a", **given: object) -> JobRow:
-    fields: dict[str, object] = {
-        "id": job_id,
-        "owner": "me",
-        "payer": "me",
-        "state": "waiting",
-        "place": 1.0,
-        "leave": "keep",
-        "request": json.dumps({"prompt": "a red robot", "negative_prompt": "rain", "seed": 7}),
-        "created": 100.0,
-    }
-    return JobRow(**{**fields, **given})  # type: ignore[arg-type]
-
-
-def picture(picture_id: str = "p", **given: object) -> PictureRow:
-    fields: dict[str, object] = {
-        "id": picture_id,
-        "owner": "me",
-        "path": f"me/2026-11-20/{picture_id}.png",
-        "seed": 7,
-        "prompt": "a red robot",
-        "model": "picturebook",
-        "width": 64,
-        "height": 64,
-        "created": 100.0,
-    }
-    return PictureRow(**{**fields, **given})  # type: ignore[arg-type]
+from sdgen.history import History
+from tests.history_rows import job, picture
 
 
 def test_a_row_comes_back_as_it_went(tmp_path: Path) -> None:

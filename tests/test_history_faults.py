@@ -15,7 +15,7 @@ from sdgen.history import History
 from sdgen.history.columns import ADD_JOB, job_values
 from sdgen.history.database import Database
 from sdgen.history.salvage import replace_database
-from tests.test_history import job, picture
+from tests.history_rows import job, picture
 
 REPOSITORY = Path(__file__).parent.parent
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
@@ -42,7 +42,7 @@ from sdgen.history import History
 from sdgen.history.columns import ADD_JOB, job_values
 from sdgen.history.database import Database
 from sdgen.history.salvage import replace_database
-from tests.test_history import job, picture
+from tests.history_rows import job, picture
 
 def state(history):
     return history.unfinished(), history.picture("p"), history.paused()
@@ -218,7 +218,7 @@ from sdgen.history import History
 from sdgen.history.columns import ADD_JOB, job_values
 from sdgen.history.database import Database
 from sdgen.history.salvage import replace_database
-from tests.test_history import job
+from tests.history_rows import job
 
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 chance = random.Random(7)

@@ -21,7 +21,7 @@ from sdgen.pipelines.noise_schedulers import noise_scheduler
 from sdgen.pipelines.sd import SdPipeline
 from sdgen.request import AdapterUse, GenerateRequest
 from tests import tiny_models
-from tests.test_sd import PIXEL, SPEC, pixels, relative, run
+from tests.sd_steps import PIXEL, SPEC, pixels, relative, run
 from tests.tiny_loras import ATTENTION, LOCON, TEXT, lora_file, with_loras
 
 WAIT = 60.0  # seconds; a bound that only a hang reaches

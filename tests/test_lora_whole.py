@@ -12,9 +12,9 @@ from diffusers import EulerDiscreteScheduler
 from sdgen.errors import AdapterRefused, InvalidRequest
 from sdgen.pipelines.whole import WholeDiffusersPipeline
 from sdgen.request import AdapterUse
-from tests.test_whole import drawn, plain, request, wrapped
 from tests.tiny_loras import ATTENTION, LOCON, TEXT, lora_file, with_loras
 from tests.tiny_sdxl import sdxl
+from tests.whole_runs import drawn, plain, request, wrapped
 
 PIXEL = 1
 

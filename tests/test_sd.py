@@ -2,7 +2,6 @@
 one picture alone is what diffusers' own pipeline draws."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +13,20 @@ from PIL import Image
 
 from sdgen.errors import BrokenNumbers, InvalidRequest
 from sdgen.models import FolderSource, ModelSpec, ModelWords
-from sdgen.pipelines.base import DenoiseState, StepPipeline
+from sdgen.pipelines.base import StepPipeline
 from sdgen.pipelines.device import choose_device, save_memory
 from sdgen.pipelines.noise_schedulers import noise_scheduler
 from sdgen.pipelines.previews import LatentPreview, fitted_preview
 from sdgen.pipelines.sd import SdPipeline, latents_finite
 from sdgen.request import SAMPLERS, Sampler
 from tests import tiny_models
+from tests.sd_steps import PIXEL, SPEC, pixels, relative, run
 
-SPEC = ModelSpec(
-    name="tiny",
-    title="Tiny",
-    family="sd",
-    source=FolderSource(Path("nowhere")),
-    licence="CC0-1.0",
-    width=64,
-    height=64,
-    steps=4,
-    sampler="euler",
-)
 LONG = ", ".join(f"a red cat number {number}" for number in range(20))  # 3 chunks and more
-PIXEL = 1  # of 255; what sharing may change
 
 
 def wrap(pipe: Any, spec: ModelSpec = SPEC, safety: bool = True) -> SdPipeline:
     return SdPipeline(pipe, spec, choose_device("cpu", "float32"), "", safety=safety)
-
-
-def run(pipeline: SdPipeline, states: Sequence[DenoiseState]) -> Sequence[DenoiseState]:
-    """Steps all states together to their ends, those that are done leaving."""
-    while running := [state for state in states if not state.done]:
-        predictions = pipeline.predict_noise(running)
-        for state, prediction in zip(running, predictions, strict=True):
-            pipeline.advance(state, prediction)
-    return states
-
-
-def pixels(pipeline: SdPipeline, states: Sequence[DenoiseState], **how: bool) -> list[np.ndarray]:
-    return [np.asarray(done.image).astype(int) for done in pipeline.decode(states, **how)]
-
-
-def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float((found - wanted).abs().max() / wanted.abs().max())
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from sdgen.config import Settings
 from sdgen.queue import QueuedJob, QueueView
 from sdgen.ui import device_link, queue_panel
-from tests.test_ui_messages import read
+from tests.html_reader import read
 
 
 def job(name: str, prompt: str = "a cat", **given: object) -> QueuedJob:

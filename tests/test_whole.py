@@ -1,7 +1,7 @@
 """Any other pipeline as a whole: the same picture as diffusers alone, stopped within a step."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,15 +18,11 @@ from diffusers import (
 from PIL import Image
 
 from sdgen.errors import BrokenNumbers, InvalidRequest
-from sdgen.models import FolderSource, ModelSpec
-from sdgen.pipelines.base import Decoded, WholePipeline
-from sdgen.pipelines.device import DeviceChoice
+from sdgen.pipelines.base import WholePipeline
 from sdgen.pipelines.whole import WholeDiffusersPipeline
-from sdgen.request import GenerateRequest
 from tests.tiny_models import sd1
 from tests.tiny_sdxl import sdxl
-
-CPU = DeviceChoice(torch.device("cpu"), torch.float32, "cpu")
+from tests.whole_runs import drawn, go_on, plain, request, wrapped
 
 
 @pytest.fixture(scope="module")
@@ -42,54 +38,6 @@ def whole(pipe: Any) -> Iterator[WholeDiffusersPipeline]:
     assert pipe.scheduler is scheduler
     assert pipe.vae.dtype == dtype
     assert "decode" not in vars(pipe.vae)
-
-
-def wrapped(pipe: Any) -> WholeDiffusersPipeline:
-    source = FolderSource(cast(Any, None))
-    spec = ModelSpec("tiny", "Tiny", "whole", source, "CC0-1.0", width=64, height=64)
-    return WholeDiffusersPipeline(pipe, spec, CPU, "ab" * 32, ("a note",))
-
-
-def request(**given: Any) -> GenerateRequest:
-    fields: dict[str, Any] = {
-        "prompt": "a red cat",
-        "model": "tiny",
-        "width": 64,
-        "height": 64,
-        "steps": 4,
-        "guidance_scale": 5.0,
-        "seed": 7,
-        "sampler": "euler",
-    }
-    return GenerateRequest.checked(**(fields | given))
-
-
-def go_on(step: int, preview: Image.Image | None) -> bool:
-    return True
-
-
-def drawn(whole: WholeDiffusersPipeline, asked: GenerateRequest, index: int = 0) -> np.ndarray:
-    decoded = whole.run(asked, index, go_on)
-    assert isinstance(decoded, Decoded)
-    return np.asarray(decoded.image)
-
-
-def plain(pipe: Any, asked: GenerateRequest, scheduler: Any, seed: int, **more: Any) -> np.ndarray:
-    """What diffusers draws by itself."""
-    own, pipe.scheduler = pipe.scheduler, scheduler
-    try:
-        image = pipe(
-            asked.prompt,
-            height=asked.height,
-            width=asked.width,
-            num_inference_steps=asked.steps,
-            guidance_scale=asked.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(seed),
-            **more,
-        ).images[0]
-    finally:
-        pipe.scheduler = own
-    return np.asarray(image)
 
 
 # --- the picture ----------------------------------------------------------------------------
