@@ -1,8 +1,5 @@
 """kill -9 at any moment, and a disk that fills up at any write: files whole, rows that agree."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,56 +7,33 @@ from PIL import Image
 
 from sdgen.gallery import Search
 from sdgen.pictures import remove_stumps
+from tests.fault_programs import posix, run
 from tests.galleries import Pictures
 
-REPOSITORY = Path(__file__).parent.parent
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
-
-
-def run(program: str, *arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
+pytestmark = posix
 
 KILL_WRITERS = """
-import os, random, signal, sys, time
+import sys
 from pathlib import Path
-from tests.galleries import NOON, Pictures
+from tests.fault_programs import kill_writers, say
+from tests.galleries import Pictures
 
-folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
-chance = random.Random(7)
-for turn in range(rounds):
-    ready, told = os.pipe()
-    writer = os.fork()
-    if writer == 0:
-        pictures = Pictures(folder)
-        pictures.gallery.synchronise()
-        say = lambda *words: os.write(1, " ".join(words).encode() + b"\\n")
-        while True:
-            kept, binned, back, gone = (pictures.add(side=64).id for _ in range(4))
-            say("kept", kept)
-            pictures.gallery.delete("me", [binned, back, gone])
-            say("binned", binned)
-            pictures.gallery.restore("me", [back])
-            say("kept", back)
-            pictures.gallery.erase("me", [gone])
-            say("gone", gone)
-            pictures.gallery.thumbnail(pictures.gallery.find(kept, "me"))
-            os.write(told, b".")
-    if turn % 3:  # else it may be killed before it is ready
-        os.read(ready, 1)
-    time.sleep(chance.uniform(0.01, 0.08))
-    os.kill(writer, signal.SIGKILL)
-    os.waitpid(writer, 0)
-    os.close(ready)
-    os.close(told)
+def write(turn):
+    pictures = Pictures(Path(sys.argv[1]))
+    pictures.gallery.synchronise()
+    while True:
+        kept, binned, back, gone = (pictures.add(side=64).id for _ in range(4))
+        say("kept", kept)
+        pictures.gallery.delete("me", [binned, back, gone])
+        say("binned", binned)
+        pictures.gallery.restore("me", [back])
+        say("kept", back)
+        pictures.gallery.erase("me", [gone])
+        say("gone", gone)
+        pictures.gallery.thumbnail(pictures.gallery.find(kept, "me"))
+        yield
+
+kill_writers(write, int(sys.argv[2]), longest=0.08)
 """
 
 
@@ -86,24 +60,11 @@ def test_kill_9_leaves_whole_files_and_rows_that_agree(tmp_path: Path, rounds: i
 
 
 FULL_DISK = """
-import dataclasses, resource, sys
+import sys
 from pathlib import Path
-from sdgen.errors import StorageFailed
 from sdgen.gallery import Search, rebuild
+from tests.fault_programs import limited
 from tests.galleries import NOON, Pictures
-
-hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-
-def limited(limit, call):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        call()
-    except StorageFailed as error:
-        assert str(error).endswith("."), error
-        return False
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    return True
 
 def state():
     pages = [pictures.gallery.search("me", Search(bin=bin)) for bin in (False, True)]

@@ -3,8 +3,6 @@
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from sdgen.history import History
 from sdgen.history.columns import ADD_JOB, job_values
 from sdgen.history.database import Database
 from sdgen.history.salvage import replace_database
+from tests.fault_programs import posix, run
 from tests.history_rows import job, picture
 
-REPOSITORY = Path(__file__).parent.parent
-posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 NAME = "history.sqlite3"
 
 
@@ -35,29 +32,14 @@ def test_a_full_database_keeps_its_old_state(tmp_path: Path) -> None:
 
 
 FULL_DISK = """
-import resource, sys
+import sys
 from pathlib import Path
-from sdgen.errors import StorageFailed
 from sdgen.history import History
-from sdgen.history.columns import ADD_JOB, job_values
-from sdgen.history.database import Database
-from sdgen.history.salvage import replace_database
+from tests.fault_programs import limited
 from tests.history_rows import job, picture
 
 def state(history):
     return history.unfinished(), history.picture("p"), history.paused()
-
-def limited(limit, call):
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        call()
-    except StorageFailed as error:
-        assert str(error).endswith("."), error
-        return False
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    return True
 
 failed = passed = 0
 for limit in range(0, 60_000, int(sys.argv[2])):
@@ -92,15 +74,7 @@ print(failed, passed)
 @posix
 @pytest.mark.parametrize("step", [6_000, pytest.param(500, marks=pytest.mark.slow)])
 def test_a_disk_that_fills_up_at_any_write_keeps_the_old_state(tmp_path: Path, step: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(step)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    failed, passed = map(int, done.stdout.split())
+    failed, passed = map(int, run(FULL_DISK, tmp_path, step).split())
     assert failed > 30_000 / step
     assert passed > 30_000 / step
 
@@ -212,56 +186,37 @@ def test_what_a_killed_repair_left_goes(tmp_path: Path) -> None:
 
 
 KILL_WRITERS = """
-import itertools, os, random, signal, sys, time
+import itertools, sys
 from pathlib import Path
 from sdgen.history import History
-from sdgen.history.columns import ADD_JOB, job_values
-from sdgen.history.database import Database
-from sdgen.history.salvage import replace_database
+from tests.fault_programs import kill_writers, say
 from tests.history_rows import job
 
-folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
-chance = random.Random(7)
-for turn in range(rounds):
-    ready, told = os.pipe()
-    writer = os.fork()
-    if writer == 0:
-        history = History(folder)
-        for number in itertools.count():
-            name = f"{turn}-{number}"
-            history.add_jobs([job(name), job(name + "b")])
-            os.write(1, f"waiting {name}\\n".encode())
-            history.start_job(name, 1.0)
-            os.write(1, f"running {name}\\n".encode())
-            history.end_job(name, "done", 2.0)
-            os.write(1, f"done {name}\\n".encode())
-            os.write(told, b".")
-    if turn % 3:  # else it may be killed before it is ready
-        os.read(ready, 1)
-    time.sleep(chance.uniform(0.01, 0.06))
-    os.kill(writer, signal.SIGKILL)
-    os.waitpid(writer, 0)
-    os.close(ready)
-    os.close(told)
+def write(turn):
+    history = History(Path(sys.argv[1]))
+    for number in itertools.count():
+        name = f"{turn}-{number}"
+        history.add_jobs([job(name), job(name + "b")])
+        say("waiting", name)
+        history.start_job(name, 1.0)
+        say("running", name)
+        history.end_job(name, "done", 2.0)
+        say("done", name)
+        yield
+
+kill_writers(write, int(sys.argv[2]), longest=0.06)
 """
 
 
 @posix
 @pytest.mark.parametrize("rounds", [8, pytest.param(40, marks=pytest.mark.slow)])
 def test_kill_9_loses_no_job(tmp_path: Path, rounds: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILL_WRITERS, str(tmp_path), str(rounds)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    lines = run(KILL_WRITERS, tmp_path, rounds).splitlines()
     history = History(tmp_path)
     assert history.set_aside is None
     order = ("waiting", "running", "done")
     said: dict[str, int] = {}
-    for line in done.stdout.splitlines():
+    for line in lines:
         state, name = line.split()
         said[name] = order.index(state)
     assert said
