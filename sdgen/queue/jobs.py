@@ -379,12 +379,15 @@ class JobQueue:
         except QueueFull:  # the engine has work that did not come from here; a tick later, again
             with self._changed:
                 entry.run, entry.row = None, row
-                self._history.wait_again(row.id)
-                self._changed.wait(TICK / 10)
+                if entry.job.cancelled:  # its run could not tell anybody yet
+                    self._end(entry, End("stopped"))
+                else:
+                    self._wait_again(row.id)
+                    self._changed.wait(TICK / 10)
             return
         except SdgenError as error:
             with self._changed:
-                self._end(entry, End(state_of(error), error))
+                self._settle(entry, End(state_of(error), error))
             return
         job_event(row.id, "started")
         with self._changed:
@@ -402,22 +405,26 @@ class JobQueue:
             end = run.follow()
         finally:  # whatever happens, a job has its end
             with self._changed:
-                interrupted = self._closing and end.state == "stopped" and not entry.job.cancelled
-                if interrupted and entry.row.leave != "call":
-                    self._wait_for_restart(entry)
-                else:
-                    self._end(entry, end)
+                self._settle(entry, end)
                 self._followers.discard(threading.current_thread())
             self._watchers.wake_all()
 
-    def _wait_for_restart(self, entry: Entry) -> None:
-        """The app is being stopped: the row waits, and who watches is told."""
+    def _settle(self, entry: Entry, end: End) -> None:
+        """End a job; one that only the app's own stop ends waits for the restart instead."""
+        interrupted = self._closing and end.state == "stopped" and not entry.job.cancelled
+        if interrupted and entry.row.leave != "call":
+            self._wait_again(entry.row.id)
+            self._entries.pop(entry.row.id, None)
+            entry.job.publish(Failed(GenerationFailed(GOES_ON)))
+        else:
+            self._end(entry, end)
+
+    def _wait_again(self, job_id: str) -> None:
+        """The row of a job that was about to run, or ran, waits."""
         try:
-            self._history.wait_again(entry.row.id)
+            self._history.wait_again(job_id)
         except StorageFailed:
-            log.warning("job %s stays marked as running", entry.row.id)  # taken up all the same
-        self._entries.pop(entry.row.id, None)
-        entry.job.publish(Failed(GenerationFailed(GOES_ON)))
+            log.warning("job %s stays marked as running", job_id)  # taken up all the same
 
     def _end(self, entry: Entry, end: End) -> None:
         """The one end of a job: on disk, then told. With the lock held."""

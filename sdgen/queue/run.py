@@ -13,6 +13,7 @@ from sdgen.errors import (
     ModelUnavailable,
     PictureUnreadable,
     SdgenError,
+    ShuttingDown,
     StorageFailed,
 )
 from sdgen.gallery import Gallery
@@ -188,6 +189,8 @@ class PicturesRun:
 
 
 def state_of(error: SdgenError) -> JobState:
-    """Refused, where the request itself is the reason; else failed."""
+    """Refused, where the request itself is the reason; stopped with the app; else failed."""
+    if isinstance(error, ShuttingDown):
+        return "stopped"
     refusals = (InvalidRequest, ModelUnavailable, AdapterUnavailable)
     return "refused" if isinstance(error, refusals) else "failed"
