@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sdgen.errors import GenerationFailed, QueueFull, SdgenError, StorageFailed
+from sdgen.errors import GenerationFailed, QueueFull, SdgenError
 from sdgen.grid import Grid, cells, sheet
 from sdgen.history import JobRow
 from sdgen.job import (
@@ -79,26 +79,22 @@ class GridRun(PicturesRun):
         if not self._working:
             return End("done")
         try:
-            while self._working:
-                self._fill()
+            while self._fill():
                 self._changed.wait(WAKE)
                 self._changed.clear()
-                if self._job.cancelled:
-                    self.cancel()
                 for cell in list(self._working):
                     self._read(cell)
             if self._job.cancelled or len(self._ready) < len(self._cells) * len(self._cells[0]):
                 return End("stopped", seconds=time.monotonic() - self._begun)
             self._keep_sheet()
         except SdgenError as error:
-            return End("failed" if isinstance(error, StorageFailed) else state_of(error), error)
+            return End(state_of(error), error)
         finally:
             self.cancel()
         return End("done", seconds=time.monotonic() - self._begun)
 
     def cancel(self) -> None:
-        """Stop all cells within one step."""
-        self._waiting.clear()
+        """Stop within one step what the engine has; a cancelled job hands nothing more over."""
         for cell in list(self._working):
             cell.job.cancel()
 
@@ -110,14 +106,17 @@ class GridRun(PicturesRun):
         self._waiting.popleft()
         self._working.append(_Cell(row, column, job, request.steps))
 
-    def _fill(self) -> None:
-        while self._waiting and len(self._working) < AT_ONCE:
+    def _fill(self) -> bool:
+        """Hand cells over as long as there is room; False once none is waiting or at work."""
+        while self._waiting and len(self._working) < AT_ONCE and not self._job.cancelled:
             try:
                 self._start_one()
-            except QueueFull:
-                if not self._working:
-                    raise
-                return
+            except QueueFull:  # of others' work: a moment later, again
+                break
+        if self._job.cancelled:
+            self._waiting.clear()
+            self.cancel()
+        return bool(self._waiting or self._working)
 
     def _read(self, cell: _Cell) -> None:
         """A cell's news. Raises its error."""
