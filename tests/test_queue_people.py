@@ -11,6 +11,7 @@ from sdgen.job import Finished, Queued, Stopped
 from sdgen.owners import ANYONE, Visitor
 from sdgen.queue import Order
 from sdgen.studio import Studio
+from sdgen.ui.page import Page
 from tests.conftest import FakeEngine, FakeModelFiles, ask
 from tests.queue_apps import ANN, BOB, app, end_of, prompts, submit, wait_until
 from tests.studio_jobs import hold
@@ -98,6 +99,20 @@ def test_a_program_without_a_token_reaches_its_job_by_its_id_alone(tmp_path: Pat
         end_of(job)
         assert studio.find_job(job.id, Visitor(ANYONE, "5.6.7.8")) is not None
         assert studio.find_job("0" * 32, Visitor(ANYONE, "1.2.3.4")) is None
+
+
+def test_nobody_without_a_token_reaches_all_jobs_of_those_without_one(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    hold(engine, 1)
+    one, other = Visitor(ANYONE, "1.2.3.4"), Visitor(ANYONE, "5.6.7.8")
+    with app(tmp_path, engine) as studio:
+        running, *waiting = submit(studio, one, "one", "two", "three")
+        wait_until(lambda: engine.steps_taken)
+        assert studio.shown_jobs(other.owner) == ()
+        assert studio.cancel_all(other.owner) == 0
+        assert not studio.move(waiting[1].id, other.owner, -1)
+        Page(studio, 8).stop(other)
+        assert not any(job.cancelled for job in (running, *waiting))
 
 
 def test_jobs_side_by_side_start_together(tmp_path: Path) -> None:

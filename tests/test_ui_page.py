@@ -4,7 +4,8 @@ from collections import deque
 
 import pytest
 
-from sdgen.errors import OutOfMemory
+from sdgen.errors import OutOfMemory, StorageFailed
+from sdgen.history import History
 from sdgen.owners import ANYONE, Visitor
 from sdgen.studio import Studio
 from sdgen.ui.form import Form
@@ -215,6 +216,18 @@ def test_the_queue_can_be_reordered_cancelled_and_held(held: Page, studio: Studi
     held.drop_all(ME)
     assert waiting(studio) == []
     assert studio.queue(ME.owner).jobs, "what runs goes on"
+
+
+def test_what_runs_can_be_stopped_while_the_disk_does_not_answer(
+    held: Page, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(history: History, *asked: object) -> None:
+        raise StorageFailed("The disk does not answer.")
+
+    (job,) = studio.shown_jobs(ME.owner)
+    monkeypatch.setattr(History, "job", gone)
+    held.stop(ME)
+    assert job.cancelled
 
 
 def test_nobody_changes_the_queue_of_another(held: Page, studio: Studio) -> None:

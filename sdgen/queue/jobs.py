@@ -184,7 +184,7 @@ class JobQueue:
         return True
 
     def cancel_waiting(self, owner: str) -> int:
-        """Cancel all jobs of an owner that have not started; how many."""
+        """Cancel all jobs of an owner that have not started; how many. Of ANYONE, none."""
         with self._changed:
             ids = [entry.row.id for entry in self._waiting_of(owner)]
         return sum(map(self.cancel, ids))
@@ -235,7 +235,9 @@ class JobQueue:
             return QueueView(tuple(mine), owner in self._paused, others)
 
     def shown(self, owner: str) -> tuple[Job, ...]:
-        """Running jobs of an owner and those that ended lately, oldest first."""
+        """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none."""
+        if owner == ANYONE:
+            return ()
         with self._changed:
             running = [e.job for e in self._entries.values() if e.row.owner == owner and e.run]
         return (*self._watchers.ended_lately(owner), *running)
@@ -296,6 +298,8 @@ class JobQueue:
         return entry
 
     def _waiting_of(self, owner: str) -> list[Entry]:
+        if owner == ANYONE:  # many people, each with his own jobs
+            return []
         return [e for e in self._entries.values() if e.row.owner == owner and not e.run]
 
     def _in_turn(self) -> list[Waiting]:

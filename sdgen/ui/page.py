@@ -111,7 +111,7 @@ class Page:
         wanted = set(job_ids.split())
         for job in self._studio.shown_jobs(visitor.owner):
             if job.end is None and (job.id in wanted or not wanted):
-                self._studio.cancel(job.id, visitor)
+                job.cancel()
 
     def drop(self, visitor: Visitor, job_id: str) -> str:
         """Cancel one job; a notice where that cannot be."""
