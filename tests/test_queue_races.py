@@ -15,6 +15,7 @@ from sdgen.request import GenerateRequest
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, ask
 from tests.queue_apps import ANN, app, end_of, submit, wait_until
+from tests.studio_jobs import hold
 
 GRID = Grid(x=Axis(field="steps", values=tuple(map(str, range(1, 13)))))
 
@@ -98,6 +99,24 @@ def test_the_queue_goes_on_where_engine_and_disk_refuse_together(
     monkeypatch.setattr(History, "wait_again", full)
     with app(tmp_path, engine) as studio:
         assert isinstance(end_of(*submit(studio)), Finished)
+
+
+def test_a_prompt_that_is_left_out_goes_with_a_job_that_a_restart_ends(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    hold(engine, 0)
+    with app(tmp_path, engine) as studio:
+        kept = submit(studio, ANN, "one", "two")
+        secret = Order(ask("xyzzysecret", leave_out_prompt=True))
+        (died,) = studio.submit([secret], ANN, "call")
+        with studio.history.writing() as db:
+            foreign = '{"prompt": "xyzzysecret", "seed": "?"}'
+            db.execute("UPDATE jobs SET request = ? WHERE id = ?", (foreign, kept[1].id))
+    with app(tmp_path) as studio:
+        for job in (died, kept[1]):
+            told = studio.find_job(job.id, ANN)
+            assert told is not None
+            assert told.row.ended is not None
+            assert "xyzzysecret" not in told.row.request
 
 
 @pytest.mark.parametrize(("grid", "number"), [(None, 1), (GRID, 1), (GRID, 9)])

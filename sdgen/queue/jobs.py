@@ -270,11 +270,12 @@ class JobQueue:
     # --- inside; with the lock held
 
     def _take_up(self, row: JobRow) -> None:
-        order = order_of(row)
+        order, now = order_of(row), time.time()
+        forget = order is None or order.request.leave_out_prompt
         if row.leave == "call":
-            self._history.end_job(row.id, "stopped", time.time(), RESTARTED)
-        elif order is None:
-            self._history.end_job(row.id, "refused", time.time(), UNREADABLE)
+            self._history.end_job(row.id, "stopped", now, RESTARTED, forget_words=forget)
+        elif order is None:  # nor can it be read whether its words were to be kept
+            self._history.end_job(row.id, "refused", now, UNREADABLE, forget_words=True)
         else:
             if row.state == "running":
                 self._history.wait_again(row.id)
