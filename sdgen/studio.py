@@ -18,7 +18,7 @@ from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
 from sdgen.enhance import Choice, Draft, Enhancer, Service
 from sdgen.errors import InvalidRequest, ShuttingDown
-from sdgen.gallery import Gallery
+from sdgen.gallery import Gallery, free_bytes
 from sdgen.history import History, Leave
 from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
@@ -71,7 +71,7 @@ class Studio:
         self._settings = settings
         self._engine = engine
         self.metrics = metrics or Metrics()
-        self.metrics.watch(lambda: self.queue_counts, lambda: self.disk().free_bytes)
+        self.metrics.watch(lambda: self.queue_counts, lambda: free_bytes(settings.data_dir))
         self._models = ModelDesk(model_files or default_model_files, settings.model)
         self._tokens = Tokens()
         self._adapters = AdapterDesk(Catalogue(settings.data_dir))

@@ -1,5 +1,6 @@
 """Figures for the operator: counted right from any thread, cheap, and without users' texts."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sdgen.errors import InvalidRequest, OutOfMemory
 from sdgen.metrics import Metrics
+from sdgen.studio import Studio
 
 REPOSITORY = Path(__file__).parent.parent
 Sample = tuple[str, tuple[tuple[str, str], ...]]
@@ -92,6 +94,17 @@ def test_a_disk_that_does_not_answer_takes_nothing_else_with_it() -> None:
     assert found["sdgen_jobs_waiting", ()] == 1
 
 
+def test_a_studio_s_disk_that_does_not_answer_is_told_as_not_known(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    assert figures(studio.metrics)["sdgen_disk_free_bytes", ()] > 0
+    monkeypatch.setattr(shutil, "disk_usage", gone)
+    assert ("sdgen_disk_free_bytes", ()) not in figures(studio.metrics)
+
+
 def test_memory_of_a_card_is_told_once_torch_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = SimpleNamespace(
         is_initialized=lambda: True,
@@ -132,6 +145,7 @@ def test_counting_needs_neither_torch_nor_prometheus() -> None:
     code = """
 import sys
 from sdgen.metrics import Metrics
+from sdgen.studio import Studio
 metrics = Metrics()
 metrics.stepped(0.1, 1); metrics.ended("done"); metrics.saved()
 print(*sys.modules)

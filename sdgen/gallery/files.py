@@ -188,7 +188,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def free_bytes(data_dir: Path) -> int:
-    """Bytes that may still be written where the data folder is, or will be."""
+    """Bytes that may still be written where the data folder is, or will be. Raises OSError."""
     place = data_dir.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent

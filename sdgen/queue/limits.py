@@ -1,11 +1,10 @@
 """What is refused at the door: a full queue, more than one person's share, a full disk."""
 
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from sdgen.config import Settings
 from sdgen.errors import StorageFailed, TooMuch
+from sdgen.gallery import free_bytes
 
 MEGABYTE = 1_000_000  # bytes
 HOUR = 3600.0  # seconds
@@ -60,9 +59,8 @@ class DiskState:
 
 def disk_state(settings: Settings) -> DiskState:
     """The room on the data folder's disk; plenty where it cannot be told."""
-    folder = settings.data_dir
     try:
-        free = shutil.disk_usage(_existing(folder)).free
+        free = free_bytes(settings.data_dir)
     except OSError:
         return DiskState(0)
     megabytes = free // MEGABYTE
@@ -79,9 +77,3 @@ def disk_state(settings: Settings) -> DiskState:
             "nothing new is drawn.",
         )  # fmt: skip
     return DiskState(free)
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder
