@@ -273,6 +273,13 @@ def test_two_are_compared_by_what_differs(page: GalleryPage, wall: Wall) -> None
     assert re.search('<input type="range"[^>]*aria-label="[^"]+', dialog)
 
 
+def test_a_picture_of_unknown_size_is_compared(page: GalleryPage, wall: Wall) -> None:
+    rows = wall.hang(seed=7), wall.hang(seed=8)
+    with wall.studio.history.writing() as db:
+        db.execute("UPDATE pictures SET width = 0, height = 0 WHERE id = ?", (rows[0].id,))
+    assert "--ratio:1.0000" in page.compare(ANN.owner, [row.id for row in rows]).dialog
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_no_other_number_is_compared(page: GalleryPage, wall: Wall, count: int) -> None:
     dialog, said = page.compare(ANN.owner, [wall.hang(seed=i).id for i in range(count)])

@@ -16,7 +16,7 @@ SAME_ALL_THE_TIME = ("Made",)  # differs always and says nothing of the picture
 def compared(rows: tuple[PictureRow, PictureRow], recipes: tuple[Recipe, Recipe]) -> str:
     """A dialog with both pictures in one frame, and what differs between their recipes."""
     left, right = rows
-    wide = max(left.width / left.height, right.width / right.height)
+    wide = max((row.width or 1) / (row.height or 1) for row in rows)  # 0: not known
     return (
         '<dialog class="sd-viewer sd-compare" aria-label="Two pictures compared">'
         '<div class="sd-viewer-bar"><h2>Compare</h2>'
