@@ -1,6 +1,7 @@
 """The command line: results on stdout, words on stderr, exit codes that mean something."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -213,6 +214,19 @@ def test_show_prints_the_recipe(run: Run) -> None:
     assert recipe["prompt"] == "two\nlines"
 
 
+@pytest.mark.parametrize("told", ["Karras", "[1]", '{"other": 1}', '{"class": "Euler"}'])
+def test_show_takes_what_other_programs_call_a_noise_scheduler(
+    run: Run, tmp_path: Path, told: str
+) -> None:
+    path = Path(parsed(run("generate", "a robot", "--json", *SMALL))["paths"][0])
+    image, recipe = read_picture(path)
+    foreign = tmp_path / "foreign.png"
+    foreign.write_bytes(encode_png(image, recipe.model_copy(update={"noise_scheduler": told})))
+    shown = run("show", str(foreign))
+    assert shown.exit_code == 0
+    assert f"noise scheduler  {'Euler' if 'Euler' in told else told}" in shown.stdout
+
+
 def test_a_picture_cannot_take_over_the_terminal(run: Run) -> None:
     path = parsed(run("generate", "red \x1b[2J\x07 robot", "--json", *SMALL))["paths"][0]
     assert "\x1b[2J" not in run("show", path).stdout
@@ -376,3 +390,17 @@ def test_rebuild_waits_for_no_app(run: Run, tmp_path: Path) -> None:
         assert refused.exit_code == 1
         assert "Another sdgen app is using this data folder" in refused.stderr
     assert run("rebuild", "--data-dir", str(tmp_path)).exit_code == 0
+
+
+def test_a_disk_without_locks_is_not_said_to_be_another_app(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*asked: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    refused = run("rebuild", "--data-dir", str(tmp_path))
+    assert refused.exit_code == 1
+    assert "The data folder cannot be used: No locks available." in refused.stderr

@@ -97,6 +97,14 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def _class_of(noise_scheduler: str) -> str:
+    """The class of a recipe's noise scheduler; its text as it is where it is none of ours."""
+    try:
+        return str(json.loads(noise_scheduler)["class"])
+    except (ValueError, TypeError, KeyError):
+        return noise_scheduler
+
+
 def _recipe_lines(recipe: Recipe) -> Iterator[str]:
     """A recipe for people: one line a field, those that are not known left out."""
     sampler = recipe.sampler
@@ -104,8 +112,7 @@ def _recipe_lines(recipe: Recipe) -> Iterator[str]:
     fields = recipe.model_dump(mode="json") | known
     fields["versions"] = ", ".join(f"{name} {version}" for name, version in recipe.versions)
     fields["notes"] = " ".join(recipe.notes)
-    if recipe.noise_scheduler:
-        fields["noise_scheduler"] = json.loads(recipe.noise_scheduler).get("class", "")
+    fields["noise_scheduler"] = _class_of(recipe.noise_scheduler)
     for name, value in fields.items():
         if value not in (None, "", False) and value != []:
             text = plain(str(value)).replace("\n", "\n" + " " * 17)

@@ -1,6 +1,7 @@
 """One app for one data folder: two would take each other's jobs for those of an app that died."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import IO
@@ -11,6 +12,7 @@ _TAKEN = (
     "Another sdgen app is using this data folder. Stop it, or give this one a folder of its own "
     "with --data-dir."
 )
+_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # as systems call a lock that another holds
 
 
 class AppLock:
@@ -22,14 +24,14 @@ class AppLock:
             data_dir.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] | None = (data_dir / "app.lock").open("ab")
         except OSError as error:
-            raise StorageFailed(
-                f"The data folder cannot be used: {error.strerror or 'it does not answer'}."
-            ) from error
+            raise StorageFailed(_cannot(error)) from error
         try:
             _lock(self._file)
         except OSError as error:
             self.close()
-            raise StorageFailed(_TAKEN) from error
+            if error.errno in _HELD:
+                raise StorageFailed(_TAKEN) from error
+            raise StorageFailed(_cannot(error)) from error
 
     def close(self) -> None:
         """Let another app have the folder. Idempotent."""
@@ -37,6 +39,10 @@ class AppLock:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
+
+
+def _cannot(error: OSError) -> str:
+    return f"The data folder cannot be used: {error.strerror or 'it does not answer'}."
 
 
 if os.name == "nt":
