@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from sdgen.models import ModelWords
 from sdgen.request import PROMPT_CHARS
@@ -57,13 +57,6 @@ class Context:
     def fits(self, text: str) -> bool:
         """True when the model reads all of the text."""
         return len(text) <= PROMPT_CHARS and self.count(text) <= self.budget
-
-
-class PromptEnhancer(Protocol):
-    """One way to make a draft."""
-
-    def enhance(self, prompt: str, context: Context) -> Draft:
-        """A draft for the prompt. Never raises for what a prompt says."""
 
 
 Change = Literal["same", "added", "dropped"]
