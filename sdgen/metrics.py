@@ -59,10 +59,10 @@ class Metrics:
             if error is not None:
                 self._failures[type(error).__name__] += 1
 
-    def saved(self, images: int = 1) -> None:
-        """Pictures were written."""
+    def saved(self) -> None:
+        """A picture was written."""
         with self._lock:
-            self._images += images
+            self._images += 1
 
     def watch(self, queue: Callable[[], tuple[int, int]], free_bytes: Callable[[], int]) -> None:
         """Where to look when somebody asks; both are called from any thread, and answer at once.
