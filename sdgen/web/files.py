@@ -5,7 +5,6 @@ Both get the same answer, so that nobody learns which names exist.
 
 import datetime
 import os
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from sdgen.config import Settings
 from sdgen.errors import PictureUnreadable, StorageFailed
+from sdgen.pictures import is_picture_name
 from sdgen.web import tickets
 from sdgen.web.visitors import visitor_of
 from sdgen.web.wall import user_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sdgen.history import PictureRow
     from sdgen.studio import Studio
 
-PICTURE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 _CHUNK = 256 * 1024  # bytes
 _AT_ONCE = 8  # files that are looked for, or thumbnails that are made
 _SAFETY = {
@@ -123,7 +122,7 @@ class Files:
 
     def _visible(self, picture_id: str, owner: str) -> "PictureRow | None":
         """The row of a picture that its owner may see; None else."""
-        if PICTURE_ID.fullmatch(picture_id) is None:
+        if not is_picture_name(picture_id):
             return None
         row = self._studio.gallery.find(picture_id, owner)
         return None if row is not None and row.flagged and self._on_space else row

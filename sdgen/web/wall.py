@@ -4,7 +4,6 @@ Gradio guards most of its own paths, and leaves /cancel, /reset, /stream, /heart
 and others open. Here the list is of those that are open, so a path that nobody thought of is not.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdgen.pictures import is_picture_name
 from sdgen.web.small_pages import escape, small_page
 from sdgen.web.visitors import address_of
 
@@ -34,7 +34,6 @@ PUBLIC_PATHS: Mapping[str, str] = MappingProxyType(
 )
 ATTEMPTS_MAX = 10  # wrong passwords of one address in ATTEMPTS_SECONDS
 ATTEMPTS_SECONDS = 60.0
-_RECIPE = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 
 
 def user_of(connection: HTTPConnection) -> str | None:
@@ -157,4 +156,4 @@ class Wall:
 def _recipe(scope: Scope) -> str:
     """The part of the address that opens a picture's recipe, so that the login keeps it."""
     recipe = QueryParams(scope["query_string"]).get("recipe", "")
-    return f"?recipe={recipe}" if _RECIPE.fullmatch(recipe) else ""
+    return f"?recipe={recipe}" if is_picture_name(recipe) else ""
