@@ -1,6 +1,6 @@
 // Runs once in each part of the Gallery tab: pictures, what is said, two compared.
 // Gradio's names here: element, props, trigger, watch.
-const EVENTS = ["open", "star", "discard", "restore", "erase", "pack", "compare", "refresh"];
+const EVENTS = ["open", "refresh"];
 const MANY = ["star", "discard", "restore", "erase", "pack", "compare"]; // of all selected ones
 const MOST = 1000; // pictures that the server takes at once
 const STAYS = 12_000; // milliseconds that a message stays

@@ -39,7 +39,7 @@ class GridRow:
 
     def _axis(self, name: str, label: str, choices: list[tuple[str, str]], field: str) -> list[Any]:
         """The three components of an axis, in the order of AskedGrid."""
-        with gr.Row(elem_id=f"grid-{name}", elem_classes="sd-axis"):
+        with gr.Row(elem_id=f"grid-{name}"):
             what = gr.Dropdown(
                 choices, value=field, label=label, filterable=False, scale=1, min_width=130,
                 elem_id=f"grid-{name}-field",

@@ -130,7 +130,6 @@
   const say = (parts) => {
     Object.assign(newest, parts);
     fill(document);
-    if ("earlier" in parts) document.dispatchEvent(new CustomEvent("sdgen-pictures"));
   };
 
   const hear = (message) => {
