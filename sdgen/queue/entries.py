@@ -13,7 +13,7 @@ from sdgen.job import Job, Progress, Queued
 from sdgen.metadata import Enhancement
 from sdgen.owners import Visitor
 from sdgen.queue.order import Waiting
-from sdgen.queue.run import Run
+from sdgen.queue.run import PicturesRun
 from sdgen.queue.views import Order, QueuedJob
 from sdgen.request import GenerateRequest
 
@@ -26,7 +26,7 @@ class Entry:
     order: Order
     job: Job
     turns: str  # whose turn it takes
-    run: Run | None = None
+    run: PicturesRun | None = None
     told_ahead: int = -1  # what its watchers were told last
 
     def waiting(self) -> Waiting:

@@ -22,7 +22,6 @@ from sdgen.job import (
     Progress,
     Stopped,
 )
-from sdgen.keeping import Place
 from sdgen.queue.run import End, PicturesRun, Tools, state_of
 from sdgen.queue.views import Order
 from sdgen.request import GenerateRequest
@@ -177,14 +176,4 @@ class GridRun(PicturesRun):
         except (OSError, ValueError, MemoryError) as error:
             raise GenerationFailed("The sheet of the grid could not be put together.") from error
         made = GeneratedImage(0, self._order.request.seed, image, first.info, flagged)
-        place = Place(self._folder, self._row.owner, self._name(0), self._job.id)
-        saved = self._tools.keeper.keep(
-            self._order.request,
-            made,
-            self._prepared.adapters,
-            place,
-            lambda text: self._job.publish(Note(text)),
-            self._order.enhancement,
-            grid=self._grid.model_dump_json(),
-        )
-        self._job.publish(saved)
+        self._save(made, self._grid.model_dump_json())

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from sdgen.errors import (
     AdapterUnavailable,
@@ -71,19 +70,6 @@ class End:
     seconds: float = 0.0
 
 
-class Run(Protocol):
-    """One job at work."""
-
-    def begin(self) -> None:
-        """Hand it to the engine. Raises QueueFull, and what refuses it."""
-
-    def follow(self) -> End:
-        """Pass the engine's events on and keep the pictures, to the end."""
-
-    def cancel(self) -> None:
-        """Stop within one step. Idempotent."""
-
-
 class PicturesRun:
     """A request for pictures. Those that an earlier attempt has kept are not drawn again."""
 
@@ -97,7 +83,7 @@ class PicturesRun:
         self._inner: Job | None = None
 
     def begin(self) -> None:
-        """Hand what is missing to the engine."""
+        """Hand what is missing to the engine. Raises QueueFull, and what refuses it."""
         request = self._order.request
         if self._row.attempts:
             self._kept = {at for at in range(request.num_images) if self._find(at)}
@@ -113,7 +99,7 @@ class PicturesRun:
             self._job.publish(Note(note))
 
     def follow(self) -> End:
-        """Pictures as they come."""
+        """Pass the engine's events on and keep the pictures as they come, to the end."""
         if self._inner is None:
             return End("done")
         if self._job.cancelled:
@@ -150,7 +136,7 @@ class PicturesRun:
         return End("failed", GenerationFailed("The engine ended without a word."))
 
     def cancel(self) -> None:
-        """Stop within one step."""
+        """Stop within one step. Idempotent."""
         if self._inner is not None:
             self._inner.cancel()
 
@@ -174,8 +160,11 @@ class PicturesRun:
         return True
 
     def _keep(self, image: GeneratedImage) -> None:
-        if image.index in self._kept:
-            return
+        if image.index not in self._kept:
+            self._save(image)
+
+    def _save(self, image: GeneratedImage, grid: str = "") -> None:
+        """Write a picture and tell of it. grid: of a sheet, its axes. Raises StorageFailed."""
         place = Place(self._folder, self._row.owner, self._name(image.index), self._job.id)
         saved = self._tools.keeper.keep(
             self._order.request,
@@ -184,6 +173,7 @@ class PicturesRun:
             place,
             lambda text: self._job.publish(Note(text)),
             self._order.enhancement,
+            grid,
         )
         self._job.publish(saved)
 
