@@ -15,7 +15,6 @@ from sdgen.errors import InvalidRequest
 TEXT_CHARS = 64_000  # characters of the whole text
 COUNT_MAX = 10**9  # where counting ends; nobody queues that many
 _PIECE = re.compile(r"\\[{|}]|[{|}]|[^\\{|}]+|\\")
-_PLAIN = re.compile(r"[{|}]")
 _SPACES = re.compile(r"[ \t]{2,}")
 _NESTED = (
     "Choices like {red|blue} cannot stand inside each other; write them side by side, or on "
@@ -66,12 +65,6 @@ def looks_several(text: str) -> bool:
         return count(text) > 1
     except InvalidRequest:
         return True
-
-
-def literal(text: str) -> str:
-    """What a person writes to have exactly this one prompt; line breaks become spaces."""
-    line = " ".join(_lines(text))
-    return _PLAIN.sub(r"\\\g<0>", line) if _PLAIN.search(line) else line
 
 
 def _lines(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdgen.errors import InvalidRequest
-from sdgen.several import COUNT_MAX, TEXT_CHARS, count, expand, literal, looks_several
+from sdgen.several import COUNT_MAX, TEXT_CHARS, count, expand, looks_several
 
 BRACES = st.text(alphabet="ab {|}\\\n", max_size=24)
 
@@ -65,12 +65,6 @@ def test_the_count_is_right_and_nothing_else_is_raised(text: str) -> None:
 def test_each_choice_is_taken_once(choices: list[str]) -> None:
     prompts = expand("one {" + "|".join(choices) + "} two", 4)
     assert [re.sub(" +", " ", f"one {choice} two") for choice in choices] == list(prompts)
-
-
-@given(BRACES.filter(str.strip))
-def test_a_literal_prompt_is_one_request_for_exactly_that(text: str) -> None:
-    line = " ".join(part.strip() for part in text.split("\n") if part.strip())
-    assert expand(literal(text), 1) == (line,)
 
 
 def test_no_words_are_said_to_be_none() -> None:
