@@ -211,7 +211,7 @@ def test_one_person_s_share(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_nearly_full_takes_nothing_new(tmp_path: Path) -> None:
     with app(tmp_path, disk_warn_mb=10**9) as studio:
-        assert studio.disk().low
+        assert "MB left" in studio.disk().sentence
         assert not studio.disk().full
         end_of(submit(studio)[0])
     with app(tmp_path, disk_reserve_mb=10**9) as studio:

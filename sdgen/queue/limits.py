@@ -44,10 +44,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class DiskState:
-    """How much room is left. low: the page warns. full: nothing new is taken."""
+    """How much room is left. sentence: what the page warns of. full: nothing new is taken."""
 
     free_bytes: int
-    low: bool = False
     full: bool = False
     sentence: str = ""
 
@@ -66,13 +65,13 @@ def disk_state(settings: Settings) -> DiskState:
     megabytes = free // MEGABYTE
     if megabytes < settings.disk_reserve_mb:
         return DiskState(
-            free, low=True, full=True,
+            free, full=True,
             sentence=f"The disk has only {megabytes} MB left, so nothing new is drawn until some "
             f"is freed (at least {settings.disk_reserve_mb} MB must be left).",
         )  # fmt: skip
     if megabytes < settings.disk_warn_mb:
         return DiskState(
-            free, low=True,
+            free,
             sentence=f"The disk has only {megabytes} MB left. Below {settings.disk_reserve_mb} MB "
             "nothing new is drawn.",
         )  # fmt: skip
