@@ -20,6 +20,7 @@ from sdgen.grid import (
     parse_axis,
     sheet,
 )
+from sdgen.grid.axes import labels
 from sdgen.grid.sheet import BACKGROUND, EMPTY, wrapped
 from sdgen.request import GenerateRequest
 from tests.conftest import ask, fake_picture
@@ -126,11 +127,11 @@ def test_each_cell_is_a_request_of_one_picture(columns: int, rows: int, images: 
     grid = Grid(
         x=parse_axis("steps", f"1-{columns}"), y=parse_axis("guidance_scale", f"1-{rows} (+1)")
     )
+    assert labels(grid.x) == tuple(f"Steps {x}" for x in range(1, columns + 1))
     made = cells(ask(num_images=images), grid)
     for y, row in enumerate(made, 1):
         for x, cell in enumerate(row, 1):
-            assert cell.request == ask(steps=x, guidance_scale=float(y))
-            assert (cell.x_label, cell.y_label) == (f"Steps {x}", f"Guidance {y}")
+            assert cell == ask(steps=x, guidance_scale=float(y))
     assert (len(made), {len(row) for row in made}) == (rows, {columns})
 
 
@@ -140,8 +141,7 @@ def test_every_field_can_change() -> None:
 
     def changed(field: str, text: str, target: str = "") -> list[GenerateRequest]:
         (row,) = cells(base, Grid(x=parse_axis(field, text, target)))
-        assert all(cell.y_label == "" for cell in row)
-        return [cell.request for cell in row]
+        return list(row)
 
     def other(**fields: object) -> GenerateRequest:
         return GenerateRequest.checked(**(dict(base) | fields))
@@ -154,14 +154,14 @@ def test_every_field_can_change() -> None:
 
 def test_what_one_axis_puts_in_the_other_does_not_take_out() -> None:
     grid = Grid(x=parse_axis("prompt", "red, blue"), y=parse_axis("prompt", "blue, red"))
-    prompts = [[cell.request.prompt for cell in row] for row in cells(ask("red and blue"), grid)]
+    prompts = [[cell.prompt for cell in row] for row in cells(ask("red and blue"), grid)]
     assert prompts == [["red and blue", "blue and blue"], ["red and red", "blue and red"]]
 
 
 def test_the_only_adapter_need_not_be_named() -> None:
     base = ask(adapters=[{"name": "ink", "scale": 0.5}])
     (row,) = cells(base, Grid(x=parse_axis("adapter", "0,2")))
-    assert [cell.request.adapters[0].scale for cell in row] == [0.0, 2.0]
+    assert [cell.adapters[0].scale for cell in row] == [0.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,7 @@ def test_wrapping_loses_nothing_and_fits(text: str, width: int) -> None:
 def test_cells_are_where_they_belong() -> None:
     request = ask(width=64, height=72)
     grid = Grid(x=parse_axis("seed", "1,2"), y=parse_axis("steps", "1-3"))
-    rows = [
-        [fake_picture(cell.request, cell.request.seed) for cell in row]
-        for row in cells(request, grid)
-    ]
+    rows = [[fake_picture(cell, cell.seed) for cell in row] for row in cells(request, grid)]
     made = sheet(rows, grid, request)
     places = [[find(made, image) for image in row] for row in rows]
     assert places == sorted(places, key=lambda row: row[0][1])
@@ -305,6 +302,6 @@ def test_a_prompt_that_is_left_out_is_not_on_the_sheet() -> None:
     assert drawn(secret, grid).tobytes() == drawn(other, grid).tobytes()
     assert drawn(ask("a red robot"), grid).tobytes() != drawn(ask("a red dragon"), grid).tobytes()
     (row,) = cells(secret, grid)
-    assert [cell.x_label for cell in row] == ["Words 1", "Words 2"]
-    assert [cell.request.prompt for cell in row] == ["a red robot", "a blue robot"]
+    assert labels(grid.x, hide_words=True) == ("Words 1", "Words 2")
+    assert [cell.prompt for cell in row] == ["a red robot", "a blue robot"]
     assert "red" not in grid.without_words().model_dump_json()

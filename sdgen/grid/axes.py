@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Literal, get_args
 
@@ -74,15 +73,6 @@ class Grid(BaseModel):
         return Grid(x=x, y=y)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell: what its column and its row are called ("" without rows), and its request."""
-
-    x_label: str
-    y_label: str
-    request: GenerateRequest
-
-
 def parse_axis(field: object, text: object, target: str = "", name: str = "x") -> Axis:
     """An axis as a person wrote it: `4, 8, 12`, `1-5`, `10-50 [5]`, `Euler, DDIM`, `red, blue`.
 
@@ -134,8 +124,8 @@ def grid_from_json(text: str) -> Grid | None:
         return None
 
 
-def cells(request: GenerateRequest, grid: Grid) -> tuple[tuple[Cell, ...], ...]:
-    """The rows of the grid, each cell with its checked request for one picture.
+def cells(request: GenerateRequest, grid: Grid) -> tuple[tuple[GenerateRequest, ...], ...]:
+    """The rows of the grid: for each cell its checked request for one picture.
 
     Raises InvalidRequest that names the axis, and the value where one of them is wrong.
     """
@@ -148,15 +138,9 @@ def cells(request: GenerateRequest, grid: Grid) -> tuple[tuple[Cell, ...], ...]:
     if grid.y:
         _check(request, grid.y, "y")
         _check_apart(request, grid.x, grid.y)
-    hide = request.leave_out_prompt
-    x_labels = labels(grid.x, hide)
-    y_labels = labels(grid.y, hide) if grid.y else ("",)
     return tuple(
-        tuple(
-            Cell(x_label, y_label, _changed(request, _changes(grid, column, row)))
-            for column, x_label in enumerate(x_labels)
-        )
-        for row, y_label in enumerate(y_labels)
+        tuple(_changed(request, _changes(grid, column, row)) for column in range(grid.columns))
+        for row in range(grid.rows)
     )
 
 

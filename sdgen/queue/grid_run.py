@@ -51,14 +51,12 @@ class GridRun(PicturesRun):
         self._grid = grid
         self._cells = cells(order.request, grid)
         self._waiting: deque[tuple[int, int, GenerateRequest]] = deque(
-            (y, x, cell.request)
-            for y, line in enumerate(self._cells)
-            for x, cell in enumerate(line)
+            (y, x, cell) for y, line in enumerate(self._cells) for x, cell in enumerate(line)
         )
         self._working: list[_Cell] = []
         self._ready: dict[tuple[int, int], GeneratedImage] = {}
         self._steps_done = 0
-        self._steps = sum(cell.request.steps for line in self._cells for cell in line)
+        self._steps = sum(cell.steps for line in self._cells for cell in line)
         self._changed = threading.Event()
         self._begun = 0.0
 
