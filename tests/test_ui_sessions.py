@@ -1,7 +1,9 @@
 """Sessions of Gradio that cost little, and do what Gradio's do for our pages."""
 
+import asyncio
 import gc
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -10,7 +12,7 @@ from gradio.state_holder import SessionState, StateHolder
 from sdgen.config import Settings
 from sdgen.studio import Studio
 from sdgen.ui.app import PageBlocks, build, launch_options
-from sdgen.ui.sessions import SESSIONS, Session, Sessions
+from sdgen.ui.sessions import SESSIONS, SWEEP, Session, Sessions
 from tests.serving import GRADIO_WARNINGS, free_port
 
 pytestmark = GRADIO_WARNINGS
@@ -67,6 +69,20 @@ def test_old_sessions_go() -> None:
     assert len(sessions.session_data) == SESSIONS
     assert len(sessions.time_last_used) == SESSIONS
     assert "0" not in sessions
+
+
+def test_what_gradio_keeps_of_ended_calls_goes() -> None:
+    demo = page()
+    queue, sessions = demo._queue, sessions_of(demo)
+    queue.pending_event_ids_session |= {"ended": set(), "read": set(), "waits": {"event"}}
+    queue.pending_messages_per_session["read"] = asyncio.Queue()
+    queue.event_ids_to_events["event"] = SimpleNamespace(session_hash="waits")
+    first, second = {"a", "b"}, {"b", "c"}
+    demo.temp_file_sets += [first, second]
+    for number in range(SWEEP):
+        sessions[str(number)]
+    assert queue.pending_event_ids_session == {"read": set(), "waits": {"event"}}
+    assert (first, second) == ({"a", "b"}, {"c"})
 
 
 def test_the_app_uses_them(studio: Studio, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from gradio.state_holder import SessionState, StateHolder
 
 SESSIONS = 2000  # to remember; as many as Gradio keeps unread messages of
+SWEEP = 256  # new sessions between two sweeps
 
 
 class Session(SessionState):  # type: ignore[misc]  # Gradio has no types here
@@ -38,8 +39,30 @@ class Session(SessionState):  # type: ignore[misc]  # Gradio has no types here
 class Sessions(StateHolder):  # type: ignore[misc]  # Gradio has no types here
     """All sessions of an app; the one that was idle longest goes first."""
 
+    _made = 0
+
     def __getitem__(self, session_id: str) -> Session:
         if session_id not in self.session_data:
             self.session_data[session_id] = Session(self.blocks)
+            self._made += 1
+            if self._made % SWEEP == 0:
+                sweep(self.blocks)
         session: Session = super().__getitem__(session_id)
         return session
+
+
+def sweep(blocks: Any) -> None:
+    """Forget what Gradio would keep of ended calls for good. In the server's event loop.
+
+    That is the set of running events of each session whose messages are gone, and every further
+    place where a file of its cache is listed: only one is emptied when the file is removed by age.
+    """
+    queue = blocks._queue
+    running = {event.session_hash for event in queue.event_ids_to_events.values()}
+    for session in list(queue.pending_event_ids_session):
+        if session not in queue.pending_messages_per_session and session not in running:
+            del queue.pending_event_ids_session[session]
+    listed: set[str] = set()
+    for files in blocks.temp_file_sets:
+        files -= listed
+        listed |= files
