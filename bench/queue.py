@@ -26,6 +26,7 @@ from sdgen.owners import Visitor, new_token, owner_of_token
 from sdgen.queue import Order
 from sdgen.studio import Studio
 from sdgen.ui.streams import events
+from tests.bad_calls import ALL, NEVER, Endpoints, arguments
 from tests.conftest import FakeEngine, FakeModelFiles, ask
 from tests.faults.apps import App, running
 from tests.faults.clients import Connection, Drawn, draw
@@ -36,7 +37,7 @@ CLIENTS = 16
 FIELDS = {"steps": STEPS, "width": 64, "height": 64}
 ARRIVALS, ARRIVAL_SECONDS, CAPACITY = 500, 10.0, 20
 BARE = "--bare-gradio"
-ENGINES = {"overhead": "20 ms", "refusals": "100 ms", "growth": "no time"}
+ENGINES = {"overhead": "20 ms", "refusals": "100 ms", "bad input": "no time", "growth": "no time"}
 Rows = list[tuple[str, str, str]]  # what, measured, goal
 
 
@@ -218,6 +219,32 @@ def refusals() -> Rows:
     ]  # fmt: skip
 
 
+# --- bad input
+
+
+def bad_input() -> Rows:
+    """What can be nothing, in every field of the endpoints that draw, one call after the other."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder) / "data", Path(folder) / "scratch") as app,
+    ):
+        endpoints = Endpoints(f"127.0.0.1:{app.port}")
+        long, others = [], []
+        for value in NEVER:
+            endpoints.seconds.clear()
+            for endpoint, name in ALL * 3:
+                endpoints.call(endpoint, **arguments(endpoint, name, value))
+            assert len(endpoints.seconds) == len(ALL) * 3, "not all were refused"
+            waits = [1000 * seconds for seconds in endpoints.seconds]
+            (long if isinstance(value, str) and len(value) >= 1_000_000 else others).extend(waits)
+    return [
+        (f"{what}: {len(waits)} refusals, median and longest",
+         f"{quantile(waits, 0.5):.0f} and {max(waits):.0f} ms", "<= 100 ms")
+        for what, waits in (("a million characters in a field", long),
+                            ("NaN, infinities, nested, half a character, markup", others))
+    ]  # fmt: skip
+
+
 # --- growth
 
 
@@ -268,7 +295,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=20, help="of each of 16 clients")
     parser.add_argument("--repeats", type=int, default=5, help="counted runs")
     parser.add_argument("--last", type=int, default=20_000, help="jobs of the growth row")
-    parser.add_argument("--only", choices=("overhead", "refusals", "growth"), action="append")
+    parser.add_argument("--only", choices=ENGINES, action="append")
     parser.add_argument(BARE, type=int, help=argparse.SUPPRESS, default=0)
     given = parser.parse_args()
     if given.bare_gradio:
@@ -277,6 +304,7 @@ def main() -> None:
     parts: dict[str, Callable[[], Rows]] = {
         "overhead": lambda: overhead(given.jobs, given.repeats),
         "refusals": refusals,
+        "bad input": bad_input,
         "growth": lambda: growth(given.last // 4, given.last),
     }
     for part in given.only or parts:

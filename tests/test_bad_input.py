@@ -4,13 +4,11 @@ Never a 5xx, never a traceback in the log, never an engine call for a refused re
 is a sentence that names the field.
 """
 
-import http.client
 import json
 import logging
-import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,12 +18,12 @@ from hypothesis import strategies as st
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
+from tests.bad_calls import ALL, CHEAP, FIELDS, NEVER, Endpoints, arguments
 from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS, served
 
 pytestmark = GRADIO_WARNINGS
 
-CHEAP = {"prompt": "x", "steps": 1, "width": 64, "height": 64}
 # By what words a sentence names a field, where its own name is not among them.
 NAMES = {
     "prompt": ("prompt", "tag '<lora", "lora"),
@@ -36,55 +34,15 @@ NAMES = {
     "height": ("height",),
     "grid_y": ("grid axis",),  # also that there is no x
 }
-FIELDS = {
-    "generate": (
-        "prompt", "negative_prompt", "model", "seed", "steps", "guidance_scale", "width", "height",
-        "num_images", "sampler", "exact", "enhance", "adapters", "leave_out_prompt",
-    ),
-    "submit": ("several", "grid_x", "grid_y", "prompt", "seed", "adapters"),
-    "job": ("job_id",),
-    "cancel": ("job_id",),
-}  # fmt: skip
-ALL = [(endpoint, name) for endpoint, names in FIELDS.items() for name in names]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Api:
-    """The endpoints of a served page, as plain HTTP."""
+    """A page that is being served, and what it draws with."""
 
-    host: str
-    parameters: dict[str, list[dict[str, Any]]]
+    endpoints: Endpoints
     engine: FakeEngine
     studio: Studio
-    seconds: list[float] = field(default_factory=list)  # of refused calls
-
-    def call(self, endpoint: str, **given: Any) -> tuple[str, Any]:
-        """The last event of a call and its data. Fails on any status but 200."""
-        data = [
-            given.get(p["parameter_name"], p.get("parameter_default"))
-            for p in self.parameters[endpoint]
-        ]
-        started = time.monotonic()
-        status, body = self.send("POST", f"call/{endpoint}", json.dumps({"data": data}))
-        assert status == 200, (status, body)
-        event_id = json.loads(body)["event_id"]
-        status, body = self.send("GET", f"call/{endpoint}/{event_id}")
-        assert status == 200, (status, body)
-        *_, event, told, _, _ = body.decode("utf-8").split("\n")
-        kind = event.removeprefix("event: ")
-        if kind == "error":
-            self.seconds.append(time.monotonic() - started)
-        return kind, json.loads(told.removeprefix("data: "))
-
-    def send(self, method: str, path: str, body: str | bytes | None = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.host, timeout=30)
-        try:
-            headers = {"Content-Type": "application/json"}
-            connection.request(method, f"/gradio_api/{path}", body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -93,33 +51,25 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     engine = FakeEngine()
     studio = Studio(own, engine, FakeModelFiles())
     with served(studio, own) as url:
-        made = Api(urlsplit(url).netloc, {}, engine, studio)
-        endpoints = json.loads(made.send("GET", "info")[1])["named_endpoints"]
-        made.parameters = {name[1:]: told["parameters"] for name, told in endpoints.items()}
-        yield made
+        yield Api(Endpoints(urlsplit(url).netloc), engine, studio)
     studio.close()
-    if made.seconds:
-        median, longest = statistics.median(made.seconds), max(made.seconds)
-        print(
-            f"\n{len(made.seconds)} refusals: median {median * 1e3:.0f} ms, "
-            f"longest {longest * 1e3:.0f} ms"
-        )
 
 
 def test_the_parameters_are_those_that_are_tried(api: Api) -> None:
+    taken = {
+        endpoint: {p["parameter_name"] for p in parameters}
+        for endpoint, parameters in api.endpoints.parameters.items()
+    }
     for endpoint, names in FIELDS.items():
-        known = {p["parameter_name"] for p in api.parameters[endpoint]}
-        assert set(names) <= known
-    assert set(FIELDS["generate"]) == {p["parameter_name"] for p in api.parameters["generate"]}
-    submits = {p["parameter_name"] for p in api.parameters["submit"]}
-    assert submits == set(FIELDS["generate"]) | set(FIELDS["submit"])
+        assert set(names) <= taken[endpoint]
+    assert set(FIELDS["generate"]) == taken["generate"]
+    assert taken["submit"] == set(FIELDS["generate"]) | set(FIELDS["submit"])
 
 
 def check(api: Api, caught: Any, endpoint: str, name: str, value: Any) -> str:
     """Send one value in one field. The sentence of the refusal, or "" where it was taken."""
     before = len(api.engine.submitted)
-    given = {**CHEAP, name: value} if endpoint in ("generate", "submit") else {name: value}
-    kind, told = api.call(endpoint, **given)
+    kind, told = api.endpoints.call(endpoint, **arguments(endpoint, name, value))
     noise = caught()
     assert "Traceback" not in noise, noise
     if kind == "complete":
@@ -151,15 +101,6 @@ def caught(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) 
 
 
 # --- what can be nothing, in no field
-
-
-NEVER = [
-    float("nan"), float("inf"), float("-inf"), -1e308, {}, {"a": 1}, [[[[[[]]]]]], [None],
-    {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
-    {"path": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}},
-    {"path": "x", "meta": 5},
-    "x\ud800y", "x" * 1_000_000, "{{7*7}}${7*7}<%= 7*7 %>\x00",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("endpoint", "name"), ALL)
@@ -241,7 +182,7 @@ def test_a_body_that_is_no_call_is_a_4xx(api: Api, caught: Any, route: str) -> N
     for body in bodies:
         if route == "call/generate" and b"fn_index" in body:
             continue  # of pages; a call by name does without
-        status, told = api.send("POST", route, body)
+        status, told = api.endpoints.send("POST", route, body)
         assert 400 <= status < 500, (body[:60], status)
         json.loads(told)
         assert "Traceback" not in caught()
@@ -249,9 +190,9 @@ def test_a_body_that_is_no_call_is_a_4xx(api: Api, caught: Any, route: str) -> N
 
 def test_missing_and_surplus_arguments_are_no_defect(api: Api, caught: Any) -> None:
     for data in ([], [None], ["x"] * 100):
-        _, body = api.send("POST", "call/generate", json.dumps({"data": data}))
+        _, body = api.endpoints.send("POST", "call/generate", json.dumps({"data": data}))
         event_id = json.loads(body)["event_id"]
-        assert b"event: error" in api.send("GET", f"call/generate/{event_id}")[1]
+        assert b"event: error" in api.endpoints.send("GET", f"call/generate/{event_id}")[1]
         assert "Traceback" not in caught()
 
 
@@ -300,7 +241,7 @@ def test_any_json_in_any_field_many_times(
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS["generate"], JSON)))
 def test_any_json_in_many_fields_at_once(api: Api, caught: Any, given_: dict[str, Any]) -> None:
     before = len(api.engine.submitted)
-    kind, told = api.call("generate", **{**CHEAP, **given_})
+    kind, told = api.endpoints.call("generate", **{**CHEAP, **given_})
     assert "Traceback" not in caught()
     if kind == "error":
         assert isinstance(told["error"], str)
