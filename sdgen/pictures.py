@@ -148,19 +148,6 @@ def _ulid(when: float, last: int) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-def list_pictures(data_dir: Path, limit: int = 100) -> list[Path]:
-    """The newest pictures of the command line and of an app with one user, newest first."""
-    found: list[Path] = []
-    try:
-        folders = [at for at in picture_folders(data_dir) if at.owner == LOCAL and not at.deleted]
-        for folder in sorted(folders, key=lambda at: at.day, reverse=True):
-            if len(found) < limit:
-                found += sorted(folder.path.glob("[!.]*.png"), reverse=True)
-    except OSError:
-        return found[:limit]  # a folder that may not be read: nothing to show
-    return found[:limit]
-
-
 def remove_stumps(data_dir: Path, older_than: float = 60.0) -> int:
     """Remove what writing left behind when it was killed; how many files that were.
 

@@ -25,7 +25,7 @@ from sdgen.keeping import PictureKeeper
 from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_recipe
 from sdgen.metrics import Metrics
 from sdgen.owners import Visitor
-from sdgen.pictures import list_pictures, remove_stumps
+from sdgen.pictures import remove_stumps
 from sdgen.queue import (
     DiskState,
     JobQueue,
@@ -319,10 +319,6 @@ class Studio:
         """The one picture of a request, kept nowhere."""
         job = self._engine.submit(self._prepare(request).asked)
         return job.result().images[0]
-
-    def recent(self, limit: int = 100) -> list[Path]:
-        """The newest pictures of the data folder, newest first."""
-        return list_pictures(self._settings.data_dir, limit)
 
     # --- models
 

@@ -73,8 +73,6 @@ def test_owners_and_payers_are_apart(tmp_path: Path) -> None:
             job("d", payer="you", work=8.0, created=4.0),
         ]
     )
-    assert [row.id for row in history.jobs_of("me")] == ["d", "b", "a"]
-    assert [row.id for row in history.jobs_of("me", limit=1)] == ["d"]
     assert history.work_since("me", 2.0) == 6.0
     assert history.work_since("me", 9.0) == 0.0
     history.set_paused("me", True)
@@ -158,7 +156,7 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
                 name = f"{who}-{number}"
                 history.add_jobs([job(name, owner=str(who))])
                 history.start_job(name, 1.0)
-                assert [row.id for row in history.jobs_of(str(who), limit=1)]
+                assert history.job(name)
                 history.end_job(name, "done", 2.0)
         except BaseException as error:  # noqa: BLE001  # told by the test below
             errors.append(error)
@@ -169,9 +167,8 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    rows = [row for who in range(8) for row in history.jobs_of(str(who))]
-    assert len(rows) == 160
-    assert {(row.state, row.attempts) for row in rows} == {("done", 1)}
+    rows = [history.job(f"{who}-{number}") for who in range(8) for number in range(20)]
+    assert {row and (row.state, row.attempts) for row in rows} == {("done", 1)}
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:

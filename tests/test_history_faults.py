@@ -117,7 +117,7 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path, damage: str) -> None:
     kept = history.unfinished()
     assert all(row == job(row.id, label="x" * 500) for row in kept)
     history.add_jobs([job("new", owner="you")])
-    assert [row.id for row in history.jobs_of("you")] == ["new"]
+    assert history.job("new") == job("new", owner="you")
     history.close()
     assert not list(tmp_path.glob("history.new*"))
     again = History(tmp_path)
@@ -134,7 +134,7 @@ def test_what_can_be_read_of_a_damaged_file_is_kept(tmp_path: Path) -> None:
     history.close()
     path = tmp_path / NAME
     with sqlite3.connect(path) as db:  # an index that lost its page: tables are whole
-        page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs_of'").fetchone()[0]
+        page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'work_of'").fetchone()[0]
     db.close()
     data = path.read_bytes()
     path.write_bytes(overwritten((page - 1) * 4096, page * 4096)(data))

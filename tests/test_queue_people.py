@@ -65,7 +65,6 @@ def test_people_take_turns_and_see_how_many_others_are_ahead(tmp_path: Path) -> 
         assert [(job.prompt, job.ahead, job.others_ahead) for job in queue.waiting] == [
             ("a2", 1, 1), ("a3", 3, 2)
         ]  # fmt: skip
-        assert queue.others_waiting == 2
         newest = theirs[1].newest(Queued)
         assert newest is not None
         assert newest.ahead == 2

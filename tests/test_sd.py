@@ -17,7 +17,7 @@ from sdgen.pipelines.base import StepPipeline
 from sdgen.pipelines.device import choose_device, save_memory
 from sdgen.pipelines.noise_schedulers import noise_scheduler
 from sdgen.pipelines.previews import LatentPreview, fitted_preview
-from sdgen.pipelines.sd import SdPipeline, latents_finite
+from sdgen.pipelines.sd import SdPipeline
 from sdgen.request import SAMPLERS, Sampler
 from tests import tiny_models
 from tests.sd_steps import PIXEL, SPEC, pixels, relative, run
@@ -238,7 +238,6 @@ def test_too_many_steps_for_lcm_are_refused(pipeline: SdPipeline) -> None:
 def test_broken_numbers_are_never_a_picture(pipeline: SdPipeline) -> None:
     good, bad = pipeline.encode(SPEC.request(prompt="cat", seed=3, num_images=2))
     bad.latents[0, 0, 0, 0] = float("nan")
-    assert latents_finite([good, bad]) == [True, False]
     with pytest.raises(BrokenNumbers, match="seed 4"):
         pipeline.decode([bad])
     with pytest.raises(BrokenNumbers):
@@ -360,7 +359,6 @@ def test_mixed_requests_on_a_gpu_match_solo_runs() -> None:
             for number, sampler in enumerate(SAMPLERS)
         ]
         shared = run(pipeline, [pipeline.encode(request)[0] for request in requests])
-        assert latents_finite(shared) == [True] * len(shared)
         assert len(pipeline.preview(shared)) == len(shared)
         for together, request in zip(shared, requests, strict=True):
             [alone] = run(pipeline, pipeline.encode(request))

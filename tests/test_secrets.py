@@ -20,6 +20,7 @@ from sdgen.studio import Studio
 from sdgen.web.visitors import COOKIE
 from tests.conftest import FakeEngine, FakeModelFiles, ask
 from tests.serving import GRADIO_WARNINGS, served
+from tests.studio_jobs import saved
 
 pytestmark = GRADIO_WARNINGS
 
@@ -97,13 +98,13 @@ def test_a_models_folder_is_known_by_its_name_alone(private: Studio, private_fol
     assert private.default_model() == "my-model"
     request = private.request(prompt="x", width=64, height=64, steps=1)
     job = private.start(request)
-    job.result(10)
-    recipe = private.recipe_of(private.recent()[0])
+    (picture,) = saved(job)
+    recipe = private.recipe_of(picture.path)
     assert recipe.model == "my-model"
     told = f"{private.models()} {private.status()} {list(job.events())} {recipe} {job.request}"
-    told = told.replace(str(private.recent()[0]), "")  # the picture's own file may be told
+    told = told.replace(str(picture.path), "")  # the picture's own file may be told
     assert "somebody" not in told
-    assert b"somebody" not in private.recent()[0].read_bytes()
+    assert b"somebody" not in picture.path.read_bytes()
     with pytest.raises(ModelUnavailable):
         private.start(ask(model=str(private_folder)))  # who asks cannot reach for paths
 

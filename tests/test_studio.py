@@ -18,8 +18,10 @@ from sdgen.errors import (
     ShuttingDown,
     StorageFailed,
 )
+from sdgen.gallery import Search
 from sdgen.job import Failed, Finished, ImageReady, Loading, Note, Preview, Progress, Saved, Stopped
 from sdgen.models import bundled_models
+from sdgen.owners import LOCAL
 from sdgen.studio import Studio
 from tests.conftest import FAKE_INFO, FakeEngine, FakeModelFiles, Fault, ask, fake_picture
 from tests.studio_jobs import SECONDS, hold, saved
@@ -73,9 +75,10 @@ def test_nobody_needs_to_watch(studio: Studio, settings: Settings) -> None:
     studio.start(ask(num_images=2))
     studio.start(ask("a blue cat"))
     deadline = time.monotonic() + SECONDS
-    while len(studio.recent()) < 3 and time.monotonic() < deadline:
+    while len(rows := studio.gallery.search(LOCAL, Search()).rows) < 3:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    prompts = [studio.recipe_of(path).prompt for path in studio.recent()]
+    prompts = [studio.recipe_of(studio.gallery.path(row)).prompt for row in rows]
     assert sorted(prompts) == ["a blue cat", *["a red robot on a beach"] * 2]
     assert not list(settings.data_dir.rglob("*.tmp"))
 

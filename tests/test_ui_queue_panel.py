@@ -13,12 +13,12 @@ def job(name: str, prompt: str = "a cat", **given: object) -> QueuedJob:
 
 def test_nothing_waiting_is_no_panel() -> None:
     assert queue_panel.panel(QueueView()) == ""
-    assert queue_panel.panel(QueueView((job("1", state="running"),), others_waiting=7)) == ""
+    assert queue_panel.panel(QueueView((job("1", state="running"),))) == ""
 
 
 def test_what_waits_is_counted_and_what_runs_is_not() -> None:
     jobs = (job("0", state="running"), job("1", others_ahead=5), job("2", others_ahead=9))
-    view = QueueView(jobs, others_waiting=9)
+    view = QueueView(jobs)
     assert queue_panel.words(view) == "Yours: 2 waiting · 5 of others ahead"
     html = queue_panel.panel(view)
     assert html.count("<li ") == 2

@@ -1,6 +1,5 @@
 """A photo with its caption, and the photos of a training, as values. No torch."""
 
-import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -26,11 +25,6 @@ class Example:
     crop: Box  # what of the PNG is kept; has the bucket's ratio
     fingerprint: str = ""  # perceptual hash, hex; "" for none
 
-    @property
-    def caption_id(self) -> str:
-        """SHA-256, hex, of the caption: keeps a caption and its photo together in every batch."""
-        return caption_hash(self.caption)
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -49,11 +43,6 @@ class Dataset:
             )
 
         return Dataset(changed(self.examples), changed(self.held_out))
-
-
-def caption_hash(caption: str) -> str:
-    """SHA-256, hex, of a caption in UTF-8."""
-    return hashlib.sha256(caption.encode("utf-8")).hexdigest()
 
 
 def one_line(text: str) -> str:

@@ -24,7 +24,6 @@ from lora.jobs.traces import (
     forget_exit,
     lock_run,
     write_exit,
-    write_process,
 )
 from lora.runs import RunFolder
 
@@ -130,7 +129,6 @@ def keep(
             start_new_session=True,
             pass_fds=handles,  # so the lock lives as long as the training, even without us
         )
-    write_process(folder, process.pid)
     keeper = Keeper(folder, process, patience)
     on_start(keeper)
     threading.Thread(target=keeper.follow, args=(orders,), daemon=True).start()

@@ -1,8 +1,7 @@
 """What a training process leaves beside a run's files: who keeps it, and how it ended.
 
-RUN/keeper.lock   held while the training process or its keeper lives; the system lets go of it
-RUN/process.json  the number of the training process
-RUN/exit.json     how it ended: its exit code, and who had asked it to stop
+RUN/keeper.lock  held while the training process or its keeper lives; the system lets go of it
+RUN/exit.json    how it ended: its exit code, and who had asked it to stop
 """
 
 import contextlib
@@ -67,16 +66,6 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def write_process(folder: RunFolder, pid: int) -> None:
-    write_json(folder.path / "process.json", {"pid": pid}, sync=False)
-
-
-def read_process(folder: RunFolder) -> int | None:
-    """The number of the training process, alive or not; None where none was started."""
-    value = _read(folder.path / "process.json").get("pid")
-    return value if isinstance(value, int) else None
 
 
 def write_exit(folder: RunFolder, end: Exit) -> None:

@@ -75,11 +75,6 @@ class History:
         """Waiting and running jobs of everybody, in their order."""
         return list(self._jobs(f"WHERE ended IS NULL AND {_OPEN} ORDER BY place, created, id"))
 
-    def jobs_of(self, owner: str, limit: int = 50) -> list[JobRow]:
-        """The newest jobs of an owner, newest first."""
-        order = "ORDER BY created DESC, id DESC LIMIT ?"
-        return list(self._jobs(f"WHERE owner = ? {order}", clean(owner), limit))
-
     def start_job(self, job_id: str, when: float) -> None:
         """It runs: one attempt more."""
         self._change_job(

@@ -40,7 +40,11 @@ def _jobs_and_pictures(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE paused (owner TEXT PRIMARY KEY)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_jobs_and_pictures,)
+def _no_list_of_jobs(db: sqlite3.Connection) -> None:
+    db.execute("DROP INDEX jobs_of")  # no question is asked by owner
+
+
+MIGRATIONS: tuple[Migration, ...] = (_jobs_and_pictures, _no_list_of_jobs)
 
 
 def migrate(db: sqlite3.Connection) -> bool:

@@ -390,16 +390,6 @@ class SdPipeline:
         free_memory()
 
 
-def latents_finite(states: Sequence[DenoiseState]) -> list[bool]:
-    """Per state, whether its latents hold neither NaN nor infinity.
-
-    One small reduction a state and a single wait for the device: cheap on a CPU at every step, on a
-    GPU rather at the end.
-    """
-    sums = torch.stack([state.latents.sum(dtype=torch.float32) for state in states])
-    return [bool(value) for value in torch.isfinite(sums).tolist()]
-
-
 def _cat(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """The rows as one tensor; a lone one as it is."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))

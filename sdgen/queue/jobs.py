@@ -232,7 +232,7 @@ class JobQueue:
                     mine.append(entry.view(ahead, others))
                 else:
                     others += 1
-            return QueueView(tuple(mine), owner in self._paused, others)
+            return QueueView(tuple(mine), owner in self._paused)
 
     def shown(self, owner: str) -> tuple[Job, ...]:
         """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none."""

@@ -47,7 +47,6 @@ class QueueView:
 
     jobs: tuple[QueuedJob, ...] = ()
     paused: bool = False
-    others_waiting: int = 0  # jobs of others that wait or run
 
     @property
     def waiting(self) -> tuple[QueuedJob, ...]:
