@@ -400,7 +400,10 @@ class Studio:
         return self._adapters.catalogue.fetch(hub_id, on_progress)
 
     def remove_adapter(self, name: str) -> None:
-        """Remove one that somebody added. Raises AdapterUnavailable."""
+        """Remove one that somebody added, by name or Hub id.
+
+        Raises AdapterUnavailable and StorageFailed.
+        """
         self._adapters.catalogue.remove(name)
 
     # --- the whole

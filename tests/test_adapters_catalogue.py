@@ -289,6 +289,8 @@ def test_an_adapter_of_the_hub_is_fetched_once_it_is_asked_for(data: Path, repo:
     assert again.find("someone/cat:pytorch_lora_weights.safetensors") == report
     with pytest.raises(AdapterUnavailable):
         again.find("someone/cat:checkpoint-10/other.safetensors")
+    again.remove("someone/cat")
+    assert own(again) == []
 
 
 def test_a_file_and_a_revision_can_be_named(data: Path, repo: Path) -> None:

@@ -116,6 +116,42 @@ def test_an_unknown_name_suggests_the_nearest(run: Run, cat: Path) -> None:
     assert "Did you mean my-cat" in result.stderr
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_one_that_was_added_is_removed(run: Run, cat: Path, as_json: tuple[str, ...]) -> None:
+    result = run("adapters", "--remove", "my-cat", *as_json)
+    assert result.exit_code == 0, result.output
+    told = '{"removed": "my-cat"}' if as_json else "The LoRA 'my-cat' is removed."
+    assert result.stdout == f"{told}\n"
+    assert list(cat.parent.glob("my-cat*")) == []
+    assert "my-cat" not in run("adapters").stdout
+
+
+def test_a_broken_file_can_be_removed(run: Run, cat: Path) -> None:
+    bad = cat.with_name("bad.safetensors")
+    bad.write_bytes(b"no")
+    assert run("adapters", "--remove", "bad").exit_code == 0
+    assert not bad.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("minnal-murali",), 3, "comes with sdgen and stays"),
+        (("mycat",), 3, "Did you mean my-cat"),
+        (("someone/cat",), 3, "There is no LoRA 'someone/cat'"),
+        (("my-cat", "my-cat"), 2, "not both"),
+    ],
+)
+def test_what_cannot_be_removed_stays(
+    arguments: tuple[str, ...], code: int, said: str, run: Run, cat: Path
+) -> None:
+    result = run("adapters", "--remove", *arguments)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert said in json.loads(run("adapters", "--remove", *arguments, "--json").stdout)["error"]
+    assert cat.is_file()
+
+
 @pytest.mark.parametrize(
     ("text", "scale", "text_scale"),
     [("my-cat", 1.0, None), ("my-cat:0.8", 0.8, None), ("my-cat:-0.5:.25", -0.5, 0.25)],

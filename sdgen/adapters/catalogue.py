@@ -180,10 +180,14 @@ class Catalogue:
         return self.find(name)
 
     def remove(self, name: str) -> None:
-        """Delete an adapter of the data folder; one that was added by path is only forgotten.
+        """Delete an adapter of the data folder, by name or by the Hub id it was fetched under; one
+        that was added by path is only forgotten.
 
-        Raises AdapterUnavailable: no such name, or a bundled one; StorageFailed.
+        Raises AdapterUnavailable: it is not here, or a bundled one; StorageFailed.
         """
+        if is_hub_id(name):
+            here = self._here(parse_hub_id(name))
+            name = here.name if here else name
         files = self._files()
         with self._lock:
             if self._added.pop(name, None) is not None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from sdgen.adapters.hub import is_hub_id
 from sdgen.adapters.show import family_title, report_fields, report_lines
 from sdgen.cli.common import NO_MODEL, AsJson, DataDir, ending, open_studio, print_json
-from sdgen.errors import AdapterUnavailable
+from sdgen.errors import AdapterUnavailable, InvalidRequest
 from sdgen.studio import Studio
 from sdgen.studio_adapters import AdapterCard
 from sdgen.terminal import plain, reporter
@@ -26,11 +26,17 @@ def adapters(
         str | None, typer.Option(help="The model to judge for, as in `generate`.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Fetch from the Hub without asking.")] = False,
+    remove: Annotated[
+        str, typer.Option(metavar="NAME", help="Delete one that was added.", show_default=False)
+    ] = "",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Examine a LoRA and say what of it applies to a model; without a name, list them."""
     with ending(as_json), open_studio(context, model, data_dir) as studio:
+        if remove:
+            _remove_adapter(studio, remove, target, as_json)
+            return
         if not target:
             _list_adapters(studio, as_json)
             return
@@ -66,6 +72,16 @@ def _adapter_card(studio: Studio, target: str, *, yes: bool, as_json: bool) -> A
                     target, lambda done, total: to.step(f"Downloading {target}", done, total)
                 )
     return studio.inspect_adapter(target, model)
+
+
+def _remove_adapter(studio: Studio, name: str, target: str, as_json: bool) -> None:
+    if target:
+        raise InvalidRequest("remove", "Name one LoRA to examine or one to remove, not both.")
+    studio.remove_adapter(name)
+    if as_json:
+        print_json({"removed": name})
+    else:
+        typer.echo(plain(f"The LoRA '{name}' is removed."))
 
 
 def _list_adapters(studio: Studio, as_json: bool) -> None:
