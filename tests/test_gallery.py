@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from sdgen.errors import PictureUnreadable
-from sdgen.gallery import Gallery, Search
+from sdgen.gallery import Gallery, Search, thumbnails
+from sdgen.metadata import read_picture
 from sdgen.owners import ANYONE, LOCAL
 from sdgen.pictures import is_picture_name
 from tests.galleries import NOON, Pictures
@@ -191,6 +192,24 @@ def test_a_thumbnail_goes_with_its_picture(pictures: Pictures) -> None:
     pictures.gallery.path(lost).unlink()
     pictures.gallery.synchronise()
     assert not any(path.is_file() for path in thumbs)
+
+
+def test_a_picture_that_is_erased_while_its_thumbnail_is_made_leaves_none(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = pictures.add()
+    pictures.gallery.delete("me", [row.id])
+    (row,) = pictures.gallery.search("me", Search(bin=True)).rows
+
+    def erased_meanwhile(path: Path) -> object:
+        read = read_picture(path)
+        assert pictures.gallery.erase("me", [row.id]) == 1
+        return read
+
+    monkeypatch.setattr(thumbnails, "read_picture", erased_meanwhile)
+    with pytest.raises(PictureUnreadable):
+        pictures.gallery.thumbnail(row)
+    assert not list((pictures.data_dir / "cache").rglob("*.webp"))
 
 
 def test_a_damaged_picture_has_no_thumbnail(pictures: Pictures) -> None:

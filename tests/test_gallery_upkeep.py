@@ -311,6 +311,25 @@ def test_empty_folders_and_stumps_go(pictures: Pictures) -> None:
     assert pictures.files() == {row.path}
 
 
+@pytest.mark.parametrize("name", ["", "by-hand"])
+def test_thumbnails_of_what_is_not_here_any_more_go(pictures: Pictures, name: str) -> None:
+    path, row = pictures.write(name=name)
+    pictures.gallery.record(row)
+    kept, binned = pictures.add(created=NOON + 1), pictures.add(created=NOON + 2)
+    lost = pictures.gallery.thumbnail(row)
+    stay = [pictures.gallery.thumbnail(one) for one in (kept, binned)]
+    pictures.gallery.delete("me", [binned.id])
+    pictures.gallery.tidy()
+    assert all(thumb.is_file() for thumb in (lost, *stay))
+    path.unlink()
+    left = lost.read_bytes()
+    assert pictures.gallery.synchronise() == 1
+    lost.write_bytes(left)  # as one that was being made just then, when the app was killed
+    pictures.gallery.tidy()
+    assert not lost.exists()
+    assert all(thumb.is_file() for thumb in stay)
+
+
 def test_there_is_room_or_not(tmp_path: Path) -> None:
     assert 0 < free_bytes(tmp_path / "not" / "yet") <= shutil.disk_usage(tmp_path).total
 

@@ -15,7 +15,7 @@ from sdgen.gallery.archive import zip_stream
 from sdgen.gallery.files import move, move_back, row_of_recipe
 from sdgen.gallery.search import Found, Search, conditions
 from sdgen.gallery.thumbnails import Thumbnails
-from sdgen.gallery.upkeep import erase_rows, synchronise, tidy
+from sdgen.gallery.upkeep import erase_rows, remove_lost_thumbnails, synchronise, tidy
 from sdgen.history import History, PictureKind, PictureRow
 from sdgen.history.columns import PICTURE_COLUMNS, clean, pictures_of
 from sdgen.metadata import Recipe
@@ -153,7 +153,9 @@ class Gallery:
         """
         limits = (self._bin_days, keep_days, keep_bytes)
         with self._moving:
-            return tidy(self._data_dir, self._history, self._thumbnails, *limits)
+            removed = tidy(self._data_dir, self._history, self._thumbnails, *limits)
+        remove_lost_thumbnails(self._history, self._thumbnails)
+        return removed
 
     def synchronise(self) -> int:
         """Make the rows agree with the files, which are right; how many rows had to change."""

@@ -1,6 +1,8 @@
-"""Keeping rows, files and limits together. Whoever calls these holds the gallery's lock."""
+"""Keeping rows, files and limits together. Whoever calls these holds the gallery's lock, where
+nothing else is said."""
 
 import contextlib
+import json
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -136,6 +138,21 @@ def erase_rows(
         for row in some:
             thumbnails.forget(row.id)
     return len(rows)
+
+
+def remove_lost_thumbnails(history: History, thumbnails: Thumbnails) -> None:
+    """Remove those whose picture has no row, as after a crash while one was made. Raises
+    StorageFailed. Needs no lock: they are made again where they are wanted."""
+    for ids in thumbnails.ids():
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            how = "WHERE id IN (SELECT value FROM json_each(?))"
+            with history.reading() as db:
+                found = db.execute(f"SELECT id FROM pictures {how}", (json.dumps(some),))
+                known = {picture_id for (picture_id,) in found}
+            for picture_id in some:
+                if picture_id not in known:
+                    thumbnails.forget(picture_id)
 
 
 def _files(data_dir: Path) -> Iterable[PictureFile]:
