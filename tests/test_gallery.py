@@ -125,6 +125,7 @@ def test_filters(pictures: Pictures) -> None:
 
 CALLS: dict[str, Callable[[Gallery, str, str], object]] = {
     "find": lambda gallery, owner, name: gallery.find(name, owner),
+    "rows": lambda gallery, owner, name: gallery.rows(owner, [name]),
     "search": lambda gallery, owner, name: gallery.search(owner, Search()).rows,
     "bin": lambda gallery, owner, name: gallery.search(owner, Search(bin=True)).total,
     "neighbours": lambda gallery, owner, name: any(gallery.neighbours(owner, Search(), name)),

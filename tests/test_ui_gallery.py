@@ -256,7 +256,7 @@ def test_a_zip_is_of_the_own_pictures_that_are_there(
 ) -> None:
     rows = [wall.hang(seed=i) for i in range(2)]
     said = page.pack(ANN.owner, [*[row.id for row in rows], "0" * 26])
-    assert tickets.issued == [(ANN.owner, [row.id for row in rows])]
+    assert tickets.issued == [(ANN.owner, [row.id for row in reversed(rows)])]  # newest first
     assert 'href="sdgen/zip/ticket"' in said
     assert "2 pictures as one zip" in said
 

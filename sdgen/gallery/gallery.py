@@ -66,6 +66,16 @@ class Gallery:
         row = self._history.picture(picture_id)
         return row if row is not None and row.owner == owner else None
 
+    def rows(self, owner: str, ids: Iterable[str]) -> list[PictureRow]:
+        """An owner's among these pictures, newest first, also from the bin."""
+        how = f"WHERE owner = ? AND {_GIVEN} {_NEWEST_FIRST}"
+        with self._history.reading() as db:
+            return pictures_of(
+                db.execute(
+                    f"SELECT {PICTURE_COLUMNS} FROM pictures {how}", (clean(owner), _listed(ids))
+                )
+            )
+
     def path(self, row: PictureRow) -> Path:
         """Where a picture's file is."""
         return pictures_folder(self._data_dir) / row.path
@@ -119,8 +129,8 @@ class Gallery:
 
     def zip_of(self, owner: str, ids: Iterable[str]) -> Iterator[bytes]:
         """A zip of an owner's original files, as it is made; other ids are left out."""
-        rows = {row.id: row for row in self._rows(owner, ids)}
-        return zip_stream((f"{row.id}.png", self.path(row), row.created) for row in rows.values())
+        rows = self.rows(owner, ids)
+        return zip_stream((f"{row.id}.png", self.path(row), row.created) for row in rows)
 
     # What is done with it
 
@@ -143,7 +153,7 @@ class Gallery:
     def erase(self, owner: str, ids: Iterable[str]) -> int:
         """Remove pictures that are in the bin for good; how many."""
         with self._moving:
-            rows = [row for row in self._rows(owner, ids) if row.deleted is not None]
+            rows = [row for row in self.rows(owner, ids) if row.deleted is not None]
             return erase_rows(self._data_dir, self._history, self._thumbnails, rows)
 
     def tidy(self, *, keep_days: int = 0, keep_bytes: int = 0) -> int:
@@ -162,23 +172,13 @@ class Gallery:
         with self._moving:
             return synchronise(self._data_dir, self._history, self._thumbnails)
 
-    def _rows(self, owner: str, ids: Iterable[str]) -> list[PictureRow]:
-        """An owner's among these pictures, newest first."""
-        how = f"WHERE owner = ? AND {_GIVEN} {_NEWEST_FIRST}"
-        with self._history.reading() as db:
-            return pictures_of(
-                db.execute(
-                    f"SELECT {PICTURE_COLUMNS} FROM pictures {how}", (clean(owner), _listed(ids))
-                )
-            )
-
     def _move(self, owner: str, ids: Iterable[str], deleted: float | None) -> tuple[str, ...]:
         """Move files into the bin, or out of it, and then their rows.
 
         Killed in between, the next start makes the rows follow the files.
         """
         with self._moving:
-            rows = self._rows(owner, ids)
+            rows = self.rows(owner, ids)
             rows = [row for row in rows if (row.deleted is None) != (deleted is None)]
             places = {}
             for row in rows:

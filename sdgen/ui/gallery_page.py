@@ -143,8 +143,8 @@ class GalleryPage:
         """A zip of the originals: its link, which the page follows by itself."""
 
         def deed() -> str:
-            found = (self._studio.gallery.find(each, owner) for each in ids)
-            rows = [row for row in found if row and not (row.flagged and self._withhold)]
+            found = self._studio.gallery.rows(owner, ids)
+            rows = [row for row in found if not (row.flagged and self._withhold)]
             if not rows:
                 return gallery_parts.toast(GONE)
             ticket = self._issue(owner, [row.id for row in rows])
