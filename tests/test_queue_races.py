@@ -8,9 +8,10 @@ import pytest
 
 from sdgen.errors import QueueFull, StorageFailed
 from sdgen.grid import Axis, Grid
-from sdgen.history import History
+from sdgen.history import History, JobRow
 from sdgen.job import Finished, Job, Stopped
-from sdgen.queue import Order, grid_run
+from sdgen.queue import Order, Tools, grid_run, jobs
+from sdgen.queue.run import PicturesRun
 from sdgen.request import GenerateRequest
 from sdgen.studio import Studio
 from tests.conftest import FakeEngine, ask
@@ -81,6 +82,31 @@ def test_a_job_that_the_engine_has_no_room_for_can_be_cancelled(tmp_path: Path) 
         engine.meet = meet
         assert isinstance(end_of(*submit(studio)), Stopped)
         assert engine.calls == 1
+
+
+def test_a_job_that_is_moved_while_it_is_handed_over_keeps_its_new_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = MeetingEngine()
+
+    def meet(job_id: str, number: int) -> None:
+        if number == 1:
+            raise QueueFull(1)
+
+    engine.meet = meet
+    with app(tmp_path, engine) as studio:
+        moves: list[bool] = []
+
+        def run(order: Order, job: Job, row: JobRow, tools: Tools) -> PicturesRun:
+            if not moves:
+                moves.append(studio.move(row.id, ANN.owner, 1))
+            return PicturesRun(order, job, row, tools)
+
+        monkeypatch.setattr(jobs, "PicturesRun", run)
+        for job in submit(studio, ANN, "one", "two"):
+            assert isinstance(end_of(job), Finished)
+        assert moves == [True]
+        assert [request.prompt for request in engine.submitted] == ["two", "one"]
 
 
 def test_the_queue_goes_on_where_engine_and_disk_refuse_together(

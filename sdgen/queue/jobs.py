@@ -373,6 +373,7 @@ class JobQueue:
             with self._changed:
                 if self._closing or row.id not in self._entries:
                     return
+                row = entry.row  # as it is now: it may have been moved meanwhile
                 self._history.start_job(row.id, time.time())
                 entry.run = run
                 entry.row = replace(row, state="running", attempts=row.attempts + 1)
