@@ -9,7 +9,7 @@ from sdgen.config import Settings
 from sdgen.errors import QueueFull, StorageFailed, TooMuch
 from sdgen.job import Finished, Queued, Stopped
 from sdgen.owners import ANYONE, Visitor
-from sdgen.queue import Order
+from sdgen.queue import DiskState, Order, limits
 from sdgen.studio import Studio
 from sdgen.ui.page import Page
 from tests.conftest import FakeEngine, FakeModelFiles, ask
@@ -217,3 +217,15 @@ def test_a_disk_that_is_nearly_full_takes_nothing_new(tmp_path: Path) -> None:
         with pytest.raises(StorageFailed, match="MB left"):
             submit(studio)
         assert studio.history.unfinished() == []
+
+
+def test_a_disk_whose_room_cannot_be_told_is_not_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(data_dir: Path) -> int:
+        raise OSError("the disk does not answer")
+
+    with app(tmp_path, disk_reserve_mb=10**9) as studio:
+        monkeypatch.setattr(limits, "free_bytes", broken)
+        assert studio.disk() == DiskState(None)
+        assert isinstance(end_of(*submit(studio)), Finished)

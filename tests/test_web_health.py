@@ -43,6 +43,14 @@ def test_ready_when_the_next_visitor_would_get_a_picture(
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_a_disk_that_does_not_tell_its_room_keeps_nobody_out(
+    studio: WebStudio, settings: Settings
+) -> None:
+    studio.free_bytes = None
+    answer = client_of(studio, settings).get("/readyz")
+    assert (answer.status_code, answer.json()["disk_free_mb"]) == (200, None)
+
+
 @pytest.mark.parametrize(
     ("what", "value"), [("loaded", ()), ("last_run_ok", False), ("full", True), ("works", False)]
 )

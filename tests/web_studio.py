@@ -34,7 +34,7 @@ class WebStudio:
     loaded: tuple[str, ...] = ("picturebook",)
     works: bool = True
     last_run_ok: bool | None = None
-    free_bytes: int = 5_000_000_000
+    free_bytes: int | None = 5_000_000_000
     full: bool = False
     metrics: Metrics = field(default_factory=Metrics)
 

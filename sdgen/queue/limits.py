@@ -46,7 +46,7 @@ class Limits:
 class DiskState:
     """How much room is left. sentence: what the page warns of. full: nothing new is taken."""
 
-    free_bytes: int
+    free_bytes: int | None  # None: it cannot be told
     full: bool = False
     sentence: str = ""
 
@@ -57,11 +57,11 @@ class DiskState:
 
 
 def disk_state(settings: Settings) -> DiskState:
-    """The room on the data folder's disk; plenty where it cannot be told."""
+    """The room on the data folder's disk; where it cannot be told, nothing is refused."""
     try:
         free = free_bytes(settings.data_dir)
     except OSError:
-        return DiskState(0)
+        return DiskState(None)
     megabytes = free // MEGABYTE
     if megabytes < settings.disk_reserve_mb:
         return DiskState(

@@ -67,11 +67,12 @@ class Health:
         disk, last = self._studio.disk(), self._studio.last_run_ok
         able = bool(loaded) and not disk.full and self._studio.alive()
         ready = able and not self._fails(last)
+        free = disk.free_bytes
         told = {
             "ready": ready,
             "model": loaded[-1] if loaded else None,
             "last_run": {True: "good", False: "failed", None: None}[last],
-            "disk_free_mb": disk.free_bytes // MEGABYTE,
+            "disk_free_mb": None if free is None else free // MEGABYTE,
         }
         return JSONResponse(told, _code(ready), _FRESH)
 
