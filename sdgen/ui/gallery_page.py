@@ -7,9 +7,8 @@ browsers; the gallery gives nobody a picture of another owner.
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from sdgen.errors import PictureUnreadable, SdgenError
+from sdgen.errors import SdgenError
 from sdgen.gallery import Found
-from sdgen.history import PictureRow
 from sdgen.owners import ANYONE, Visitor
 from sdgen.studio import Studio
 from sdgen.ui import gallery_compare, gallery_parts, gallery_tiles, messages
@@ -77,7 +76,7 @@ class GalleryPage:
         if len(ids) != 2:
             return Opened("", gallery_parts.toast(TWO))
         try:
-            left, right = (self._row(owner, each) for each in ids)
+            left, right = (self._viewing.row(each, owner) for each in ids)
             if self._withhold and (left.flagged or right.flagged):
                 return Opened("", gallery_parts.toast(left.flagged or right.flagged))
             path = self._studio.gallery.path
@@ -174,13 +173,6 @@ class GalleryPage:
             return shown if found.total else shown._replace(page=0), found
         shown = shown._replace(page=(found.total - 1) // PAGE_SIZE)
         return shown, gallery.search(owner, shown.search, shown.offset, PAGE_SIZE)
-
-    def _row(self, owner: str, picture_id: str) -> PictureRow:
-        """An owner's picture. Raises PictureUnreadable: there is none of that id."""
-        row = self._studio.gallery.find(picture_id, owner)
-        if row is None:
-            raise PictureUnreadable(GONE)
-        return row
 
 
 def _said(opened: Opened) -> Opened:

@@ -45,6 +45,13 @@ class Viewing:
         self._studio = studio
         self._withhold = withhold_flagged
 
+    def row(self, picture_id: str, owner: str) -> PictureRow:
+        """An owner's picture. Raises PictureUnreadable: there is none of that id."""
+        row = self._studio.gallery.find(picture_id, owner)
+        if row is None:
+            raise PictureUnreadable(GONE)
+        return row
+
     def open(
         self, picture_id: str, visitor: Visitor, said: str = "", search: Search = ALL
     ) -> Opened:
@@ -53,7 +60,7 @@ class Viewing:
         said: what is told of the picture under its recipe. search: where its neighbours are from.
         """
         try:
-            row = self._row(picture_id, visitor)
+            row = self.row(picture_id, visitor.owner)
             gallery = self._studio.gallery
             recipe = self._studio.recipe_of(gallery.path(row))
             newer, older = gallery.neighbours(visitor.owner, search, row.id)
@@ -69,7 +76,7 @@ class Viewing:
         if not opened.dialog:
             return
         try:
-            path = self._studio.gallery.path(self._row(picture_id, visitor))
+            path = self._studio.gallery.path(self.row(picture_id, visitor.owner))
             said = self._studio.verify(path).sentence
         except SdgenError as error:
             said = str(error)
@@ -90,7 +97,7 @@ class Viewing:
     def reuse(self, picture_id: str, visitor: Visitor) -> Filled:
         """The fields that one of the visitor's pictures was made with."""
         try:
-            return self.read_file(self._studio.gallery.path(self._row(picture_id, visitor)))
+            return self.read_file(self._studio.gallery.path(self.row(picture_id, visitor.owner)))
         except SdgenError as error:
             return Filled({}, messages.alert(str(error)))
 
@@ -104,7 +111,7 @@ class Viewing:
     def star(self, picture_id: str, visitor: Visitor) -> Opened:
         """Make a picture a favourite, or take that back."""
         try:
-            row = self._row(picture_id, visitor)
+            row = self.row(picture_id, visitor.owner)
             self._studio.gallery.favourite(visitor.owner, [row.id], not row.favourite)
         except SdgenError as error:
             return Opened("", messages.alert(str(error)))
@@ -133,10 +140,3 @@ class Viewing:
         except SdgenError:
             return None
         return found.rows[0].seed if found.rows else None
-
-    def _row(self, picture_id: str, visitor: Visitor) -> PictureRow:
-        """Raises PictureUnreadable: the visitor has no picture of that id."""
-        row = self._studio.gallery.find(picture_id, visitor.owner)
-        if row is None:
-            raise PictureUnreadable(GONE)
-        return row
