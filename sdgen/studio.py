@@ -385,6 +385,10 @@ class Studio:
         """Files among the adapters that cannot be used: (name, why)."""
         return self._adapters.catalogue.broken()
 
+    def removable_adapters(self) -> list[tuple[str, str]]:
+        """Those that remove_adapter() can delete, broken files too: (name, title)."""
+        return self._adapters.catalogue.removable()
+
     def adapter_download_size(self, hub_id: str) -> int:
         """Bytes that fetch_adapter() would fetch now; 0: it is here. Fetches nothing.
 

@@ -204,7 +204,7 @@ def test_strangers_can_neither_see_nor_send_the_download_of_a_model(
     gc.collect()
 
 
-def test_strangers_can_neither_add_nor_fetch_an_adapter(
+def test_strangers_can_neither_add_nor_fetch_nor_delete_an_adapter(
     studio: Studio, settings: Settings, tmp_path: Path
 ) -> None:
     page = build(studio, settings, on_space=True)
@@ -214,6 +214,7 @@ def test_strangers_can_neither_add_nor_fetch_an_adapter(
     assert "operator" in str(handlers["add_file"](str(file), [], "picturebook", ""))
     assert "operator" in str(handlers["look_up"]("owner/name"))
     assert "operator" in str(list(handlers["fetch_it"]("owner/name", [], "picturebook", "")))
+    assert "operator" in str(handlers["delete_it"]("storm-hero", [], "picturebook", ""))
     with pytest.raises(gr.Error, match="operator"):
         handlers["inspect_adapter"]({"path": str(file)})
     assert not (settings.data_dir / "adapters").exists()

@@ -195,6 +195,58 @@ def test_a_file_that_is_no_adapter_is_a_sentence(
     assert len(list((settings.data_dir / "adapters").glob("*"))) == 4
 
 
+def test_one_that_was_added_is_deleted_and_left_out(
+    panel: AdapterPanel, settings: Settings
+) -> None:
+    unwanted, button = panel.offer("picturebook", [])[2:]
+    assert ("Storm hero", "storm-hero") in unwanted["choices"]
+    assert "minnal-murali" not in [name for _, name in unwanted["choices"]]
+    assert unwanted["visible"] is button["visible"] is True
+    other = {"name": "watercolour", "scale": 0.6}
+    picked, chosen, prompt, said = panel.delete_it(
+        "storm-hero", [HERO, other], "picturebook", "storm hero, a beach"
+    )
+    assert picked is None
+    assert [each["name"] for each in value(chosen)] == ["watercolour"]
+    assert prompt == "a beach"
+    assert "not on this machine any more" in said
+    assert not list((settings.data_dir / "adapters").glob("storm-hero*"))
+    picks, _, unwanted, _ = panel.offer("picturebook", [])
+    for each in (picks, unwanted):
+        assert "storm-hero" not in [name for _, name in each["choices"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("minnal-murali", "stays"),
+        ("storm-hero2", "Did you mean"),
+        (None, None),
+        (["storm-hero"], None),
+    ],
+)
+def test_what_cannot_be_deleted_says_why(
+    panel: AdapterPanel, settings: Settings, name: Any, said: str | None
+) -> None:
+    *_, told = panel.delete_it(name, [HERO], "picturebook", "storm hero")
+    assert told == SKIP if said is None else said in told
+    assert len(list((settings.data_dir / "adapters").glob("*.safetensors"))) == 4
+
+
+def test_a_broken_file_can_be_deleted(panel: AdapterPanel, settings: Settings) -> None:
+    bad = settings.data_dir / "adapters" / "cut.safetensors"
+    bad.write_bytes(b"cut off")
+    assert ("cut", "cut") in panel.offer("picturebook", [])[2]["choices"]
+    panel.delete_it("cut", [], "picturebook", "")
+    assert not bad.exists()
+
+
+def test_strangers_are_shown_nothing_to_delete(studio: Studio) -> None:
+    for update in AdapterPanel(studio, may_add=False).offer("picturebook", [])[2:]:
+        assert update.get("choices", []) == []
+        assert update["visible"] is False
+
+
 # --- rows
 
 
@@ -236,14 +288,14 @@ def test_a_file_that_appears_is_offered_without_a_restart(
     folder = settings.data_dir / "adapters"
     before = panel.offer("picturebook", [])[0]["choices"]
     shutil.copy(folder / "watercolour.safetensors", folder / "trained.safetensors")
-    after, broken = panel.offer("picturebook", [])
+    after, broken, *_ = panel.offer("picturebook", [])
     assert {name for _, name in after["choices"]} - {name for _, name in before} == {"trained"}
     assert broken == ""
 
 
 def test_a_broken_file_is_named_with_the_reason(panel: AdapterPanel, settings: Settings) -> None:
     (settings.data_dir / "adapters" / "cut.safetensors").write_bytes(b"cut off")
-    offered, broken = panel.offer("picturebook", [])
+    offered, broken, *_ = panel.offer("picturebook", [])
     assert "cut" not in [name for _, name in offered["choices"]]
     assert "cut: This is not a safetensors file." in broken
 

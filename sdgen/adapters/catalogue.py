@@ -26,6 +26,7 @@ from sdgen.models import ASSETS, ModelSpec
 BUNDLED_FOLDER = ASSETS / "adapters"
 _NAME = re.compile(r"[\w.()+-][\w.()+ -]{0,79}\Z")  # what a tag in a prompt can hold
 Broken = list[tuple[str, str]]  # name, why as a sentence
+Titles = list[tuple[str, str]]  # name, title
 Stamp = tuple[int, int]  # time of change in nanoseconds, size in bytes
 
 
@@ -178,6 +179,15 @@ class Catalogue:
         with self._lock:
             self._added[name] = path
         return self.find(name)
+
+    def removable(self) -> Titles:
+        """What `remove` can delete of the data folder, broken files too: (name, title)."""
+        found = []
+        for name, path in self._files().items():
+            if path.parent == self._folder:
+                report = self._examine(name, path).report
+                found.append((name, report.title if report else name))
+        return found
 
     def remove(self, name: str) -> None:
         """Delete an adapter of the data folder, by name or by the Hub id it was fetched under; one

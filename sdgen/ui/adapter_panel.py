@@ -1,4 +1,4 @@
-"""The panel of LoRA adapters: pick, mix, prove; add a file or fetch one from the Hub."""
+"""The panel of LoRA adapters: pick, mix, prove; add a file, fetch one from the Hub, delete one."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,9 @@ from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.form import ChosenAdapter, chosen_adapters
 
 SCRIPT = (Path(__file__).parent / "adapters.js").read_text(encoding="utf-8")
-OPERATOR_ONLY = "Only the operator of this app can add adapters."
+OPERATOR_ONLY = "Only the operator of this app can add or delete adapters."
 FETCHED = "It is on this machine now."
+DELETED = "It is not on this machine any more."
 FULL = f"At most {ADAPTERS_MAX} adapters mix in one picture. Remove one first."
 
 
@@ -29,7 +30,7 @@ class AdapterPanel:
     """
 
     def __init__(self, studio: Studio, *, may_add: bool) -> None:
-        """may_add: visitors may bring files and have adapters fetched to this machine."""
+        """may_add: visitors may bring files, have adapters fetched to this machine, delete them."""
         self._studio = studio
         self._may_add = may_add
 
@@ -48,8 +49,9 @@ class AdapterPanel:
             )
             self.said = gr.HTML(elem_id="adapter-said")
             with gr.Accordion(
-                "Add an adapter", open=False, elem_id="adapter-more", visible=self._may_add
-            ):
+                "Add or delete an adapter", open=False, visible=self._may_add,
+                elem_id="adapter-more",
+            ):  # fmt: skip
                 self.file = gr.File(
                     label="A .safetensors file", file_types=[".safetensors"], height=120,
                     elem_id="adapter-file",
@@ -66,11 +68,20 @@ class AdapterPanel:
                     )
                 self.hub_said = gr.HTML(elem_id="hub-said")
                 self.broken = gr.HTML(elem_id="adapter-broken")
+                self.unwanted = gr.Dropdown(
+                    [], value=None, label="Delete one that was added",
+                    info="Its file goes from this machine, for everybody", visible=False,
+                    elem_id="adapter-unwanted",
+                )  # fmt: skip
+                with gr.Row(elem_id="adapter-delete-row"):
+                    self.delete = gr.Button(
+                        "Delete it", size="sm", visible=False, elem_id="adapter-delete"
+                    )
 
     @property
     def offered(self) -> list[Any]:
         """What `offer` updates."""
-        return [self.pick, self.broken]
+        return [self.pick, self.broken, self.unwanted, self.delete]
 
     # --- what happens when
 
@@ -90,14 +101,26 @@ class AdapterPanel:
         self.hub.submit(self.look_up, self.hub, said, **PRIVATE)
         self.hub.input(self.forget_size, None, said, **QUICK)
         self.fetch.click(self.fetch_it, [self.hub, *state], [*said, *added], **PRIVATE)
+        self.delete.click(
+            self.delete_it,
+            [self.unwanted, *state],
+            [self.unwanted, self.chosen, prompt, self.said],
+            **PRIVATE,
+        ).then(self.offer, [model, self.chosen], self.offered, **QUICK)
 
     # --- handlers
 
     def offer(self, model: str, value: object) -> list[Update]:
-        """The picker's lines, as the adapters on this machine are now; and what is broken."""
+        """The picker's lines, as the adapters on this machine are now; what is broken, and what
+        can be deleted."""
         choices = adapter_rows.choices(self._cards(model), chosen_adapters(value))
         broken = self._studio.broken_adapters() if self._may_add else ()
-        return [gr.update(choices=choices), adapter_rows.broken(broken)]
+        files = self._studio.removable_adapters() if self._may_add else ()
+        return [
+            gr.update(choices=choices), adapter_rows.broken(broken),
+            gr.update(choices=[(title, name) for name, title in files], visible=bool(files)),
+            gr.update(visible=bool(files)),
+        ]  # fmt: skip
 
     def look(self, model: str, prompt: str, value: object) -> Update:
         """The rows of the chosen adapters for this model and prompt."""
@@ -114,13 +137,7 @@ class AdapterPanel:
 
     def dismiss(self, value: object, model: str, prompt: str, event: gr.EventData) -> list[Update]:
         """Leave one out again, and with it the trigger words that came with it."""
-        name, chosen = event_name(event), chosen_adapters(value)
-        kept = [each for each in chosen if each.name != name]
-        stay = {word.lower() for word in adapter_rows.trigger_words(kept, self._cards(model))}
-        for each in chosen:
-            for word in each.put if each.name == name else ():
-                prompt = prompt if word.lower() in stay else triggers.take_out(prompt, word)
-        return [_value(kept), prompt, ""]
+        return self._without(event_name(event), value, model, prompt)
 
     def add_file(self, path: str | None, value: object, model: str, prompt: str) -> list[Update]:
         """Take a file in, examine it, and choose it."""
@@ -136,6 +153,21 @@ class AdapterPanel:
             with contextlib.suppress(OSError):
                 Path(path).unlink()  # Gradio's own copy
         return [None, *self._pick_new(report, value, model, prompt)]
+
+    def delete_it(self, name: str | None, value: object, model: str, prompt: str) -> list[Update]:
+        """Delete an adapter that was added, and leave it out."""
+        if not self._may_add:
+            return [gr.skip(), gr.skip(), gr.skip(), messages.alert(OPERATOR_ONLY)]
+        if not isinstance(name, str) or not name:
+            return [gr.skip()] * 4
+        try:
+            self._studio.remove_adapter(name)
+        except SdgenError as error:
+            return [None, gr.skip(), gr.skip(), messages.alert(str(error))]
+        rest = [gr.skip(), gr.skip()]
+        if name in chosen_names(value):
+            *rest, _ = self._without(name, value, model, prompt)
+        return [None, *rest, messages.notes((DELETED,))]
 
     def forget_size(self) -> list[Update]:
         """Another id is being written: what was said belongs to the old one."""
@@ -243,6 +275,16 @@ class AdapterPanel:
                 prompt, put = triggers.put_in(prompt, word), (word,)
         new = ChosenAdapter(card.name, card.report.strength, None, put)
         return [_value([*chosen, new]), prompt, "", skip]
+
+    def _without(self, name: str, value: object, model: str, prompt: str) -> list[Update]:
+        """Updates for the chosen ones, the prompt and what is said, with that one left out."""
+        chosen = chosen_adapters(value)
+        kept = [each for each in chosen if each.name != name]
+        stay = {word.lower() for word in adapter_rows.trigger_words(kept, self._cards(model))}
+        for each in chosen:
+            for word in each.put if each.name == name else ():
+                prompt = prompt if word.lower() in stay else triggers.take_out(prompt, word)
+        return [_value(kept), prompt, ""]
 
     def _how_to_get(self) -> str:
         if self._may_add:

@@ -183,6 +183,22 @@ def test_a_file_is_added_and_chosen(open_page: Any, tmp_path: Path) -> None:
     expect(page.locator(".sd-adapter")).to_have_count(1)
 
 
+def test_one_that_was_added_is_deleted(open_page: Any, settings: Settings) -> None:
+    page = open_page()
+    pick(page, "Watercolour")
+    expect(page.locator(".sd-adapter b")).to_have_text("Watercolour")
+    page.click("#adapter-more > button")
+    page.get_by_label("Delete one that was added").click()
+    page.get_by_role("option", name="Watercolour").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.locator("#adapter-said")).to_contain_text("not on this machine any more")
+    expect(page.locator(".sd-adapter")).to_have_count(0)
+    assert not (settings.data_dir / "adapters" / "watercolour.safetensors").exists()
+    page.get_by_label("Delete one that was added").click()
+    expect(page.get_by_role("option", name="Storm hero")).to_be_visible()
+    expect(page.get_by_role("option", name="Watercolour")).to_have_count(0)
+
+
 def test_a_file_dropped_on_its_place_goes_there_and_nowhere_else(
     open_page: Any, tmp_path: Path
 ) -> None:
