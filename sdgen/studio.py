@@ -19,6 +19,7 @@ from sdgen.config import Settings
 from sdgen.enhance import Choice, Draft, Enhancer, Service
 from sdgen.errors import InvalidRequest, ShuttingDown
 from sdgen.gallery import Gallery, free_bytes
+from sdgen.grid import Grid
 from sdgen.history import History, Leave
 from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
@@ -120,15 +121,19 @@ class Studio:
         request: GenerateRequest,
         folder: Path | None = None,
         enhancement: Enhancement | None = None,
+        grid: Grid | None = None,
     ) -> Job:
         """Draw at once, outside the queue: the way of the command line, which ends with its job.
 
-        folder: where the pictures go, by default the local user's part of the data folder. Raises
-        what Engine.submit raises, ModelUnavailable for a model that is not offered or damaged,
-        DownloadNeeded, and AdapterRefused.
+        folder: where the pictures go, by default the local user's part of the data folder. grid:
+        one sheet instead of the request's pictures. Raises what Engine.submit raises,
+        ModelUnavailable for a model that is not offered or damaged, DownloadNeeded,
+        AdapterRefused, and InvalidRequest for a cell of the grid that cannot be.
         """
         if self._closed:
             raise ShuttingDown
+        if grid is not None:
+            return self._direct.start_grid(Order(request, enhancement, grid=grid), grid, folder)
         return self._direct.start(request, folder, enhancement)
 
     def _prepare(self, request: GenerateRequest) -> Prepared:

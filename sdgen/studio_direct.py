@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 
 from sdgen.errors import GenerationFailed, StorageFailed
+from sdgen.grid import Grid
 from sdgen.job import Failed, Finished, Heartbeat, ImageReady, Job, Loading, Note, Stopped
 from sdgen.keeping import Place
 from sdgen.metadata import Enhancement
-from sdgen.owners import LOCAL
+from sdgen.owners import LOCAL, Visitor
 from sdgen.pictures import day_folder
-from sdgen.queue import Prepared, Tools
+from sdgen.queue import End, GridRun, Order, Prepared, Tools, rows_of
 from sdgen.request import GenerateRequest
 
 
@@ -44,6 +45,34 @@ class DirectJobs:
             self._running[outer.id] = outer, thread
             thread.start()
         return outer
+
+    def start_grid(self, order: Order, grid: Grid, folder: Path | None = None) -> Job:
+        """Submit the first cell of a grid; the others follow, and their sheet is kept.
+
+        Raises what `start` raises, and InvalidRequest for a cell that cannot be.
+        """
+        (row,) = rows_of(
+            [order], Visitor(LOCAL, LOCAL), after=0.0, leave="call", created=time.time(),
+            side_by_side=False,
+        )  # fmt: skip
+        outer = Job(order.request, on_cancel=lambda: run.cancel(), job_id=row.id, grid=grid)
+        run = GridRun(order, outer, row, self._tools, grid, folder)
+        with self._lock:
+            run.begin()
+            thread = threading.Thread(
+                target=self._follow_grid, args=(run, outer), name=f"save-{row.id[:8]}", daemon=True
+            )
+            self._running[row.id] = outer, thread
+            thread.start()
+        return outer
+
+    def _follow_grid(self, run: GridRun, outer: Job) -> None:
+        end = End("failed", _defect(outer))
+        try:
+            end = run.follow()
+        finally:  # whatever happens, a job has its end
+            self._forget(outer)
+            outer.publish(end.event)
 
     def job(self, job_id: str) -> Job | None:
         """The job of that id while it runs."""
@@ -97,10 +126,12 @@ class DirectJobs:
             if outer.end is None:  # a defect of ours: it goes to the log, and nobody waits forever
                 inner.cancel()
                 self._forget(outer)
-                outer.publish(
-                    Failed(GenerationFailed(f"Something went wrong inside (job {outer.id})."))
-                )
+                outer.publish(Failed(_defect(outer)))
 
     def _forget(self, job: Job) -> None:
         with self._lock:
             self._running.pop(job.id, None)
+
+
+def _defect(job: Job) -> GenerationFailed:
+    return GenerationFailed(f"Something went wrong inside (job {job.id}).")

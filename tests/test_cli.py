@@ -100,6 +100,43 @@ def test_what_is_left_out_is_the_models_default(run: Run, engine: FakeEngine) ->
     assert request.guidance_scale == spec.guidance_scale
 
 
+def test_a_grid_is_one_sheet(run: Run, engine: FakeEngine, tmp_path: Path) -> None:
+    axes = ("--grid-x", "steps=1,2,3", "--grid-y", "prompt=robot,cat")
+    given = parsed(run("generate", "a robot", "--seed", "7", *axes, *SMALL, "--json"))
+    ((path,), (seed,)) = given["paths"], given["seeds"]
+    asked = {(request.prompt, request.steps) for request in engine.submitted}
+    assert asked == {(prompt, steps) for prompt in ("a robot", "a cat") for steps in (1, 2, 3)}
+    assert seed == 7
+    assert read_recipe(Path(path)).grid
+    with closing(History(tmp_path / "data")) as history:
+        row = history.picture(Path(path).stem)
+    assert row is not None
+    assert (row.kind, row.owner) == ("sheet", "local")
+
+
+def test_a_sheet_goes_where_it_is_sent(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("generate", "a robot", "--grid-x", "seed=1-4", "-o", str(out), *SMALL).exit_code == 0
+    (sheet,) = out.iterdir()
+    with Image.open(sheet) as image:
+        assert image.width > 4 * 64
+
+
+def test_a_grid_that_cannot_be_names_the_axis_and_draws_nothing(
+    run: Run, engine: FakeEngine
+) -> None:
+    for wrong, said in (
+        (("--grid-x", "steps=1,999"), "Steps must be at most 150"),
+        (("--grid-y", "steps=1,2"), "Grid axis x"),
+        (("--grid-x", "size=1"), "Grid axis x"),
+        (("--grid-x", "seed=1,2", "-n", "2"), "Count must be 1 in a grid"),
+    ):
+        result = run("generate", "a robot", *wrong)
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+    assert engine.submitted == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "kind"),
     [

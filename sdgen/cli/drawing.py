@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sdgen.cli.common import STOPPED, AsJson, DataDir, ending, open_studio, print_json
 from sdgen.enhance import CHOICES, Choice, Draft
 from sdgen.errors import InvalidRequest
+from sdgen.grid import grid_from_texts
 from sdgen.job import Failed, Job, Note, Saved, Stopped
 from sdgen.request import SAMPLERS, SCALE_MAX, AdapterUse
 from sdgen.studio import Studio, enhancement_of
@@ -55,6 +56,18 @@ def generate(
             "text, -2 to 2. Can be repeated.",
         ),
     ] = None,
+    grid_x: Annotated[
+        str,
+        typer.Option(
+            metavar="SETTING=VALUES",
+            help="Draw a grid on one sheet, e.g. steps=4,8,12; guidance=1-9 [5]; "
+            "prompt=robot,cat; adapter:NAME=0-1 [3].",
+            show_default=False,
+        ),
+    ] = "",
+    grid_y: Annotated[
+        str, typer.Option(metavar="SETTING=VALUES", help="Its lines.", show_default=False)
+    ] = "",
     enhance_it: Annotated[
         bool, typer.Option("--enhance", help="Draw a richer prompt; it is printed.")
     ] = False,
@@ -64,6 +77,9 @@ def generate(
 ) -> None:
     """Draw pictures and print their paths. Options left out are the model's defaults."""
     with ending(as_json), open_studio(context, model, data_dir) as studio:
+        grid = grid_from_texts(grid_x, grid_y)
+        if grid and count != 1:
+            raise InvalidRequest("num_images", "Count must be 1 in a grid: each cell is a picture.")
         uses = tuple(_adapter_use(studio, text) for text in adapter or ())
         draft = None
         if enhance_it:
@@ -87,7 +103,7 @@ def generate(
             adapters=uses or None,
         )
         enhancement = enhancement_of(draft, draft.text) if draft else None
-        job = studio.start(request, out, enhancement)
+        job = studio.start(request, out, enhancement, grid)
         with reporter(quiet=as_json) as to:
             drawn = _follow(job, to)
         end = job.end

@@ -13,6 +13,7 @@ from sdgen.grid.axes import (
     axis_from_text,
     cells,
     grid_from_json,
+    grid_from_texts,
     parse_axis,
 )
 from sdgen.grid.sheet import SHEET_PIXELS_MAX, sheet
@@ -28,6 +29,7 @@ __all__ = [
     "axis_from_text",
     "cells",
     "grid_from_json",
+    "grid_from_texts",
     "parse_axis",
     "sheet",
 ]

@@ -116,6 +116,17 @@ def axis_from_text(text: object, name: str = "x") -> Axis:
     return parse_axis({"guidance": "guidance_scale"}.get(field, field), values, target, name)
 
 
+def grid_from_texts(x: object, y: object) -> Grid | None:
+    """The grid of two such texts; None or "": no such axis, and no grid without both.
+
+    Raises InvalidRequest, also for a second axis without a first.
+    """
+    if x in (None, "") and y in (None, ""):
+        return None
+    first = axis_from_text(x, "x")
+    return Grid(x=first, y=None if y in (None, "") else axis_from_text(y, "y"))
+
+
 def grid_from_json(text: str) -> Grid | None:
     """The grid of `Grid.model_dump_json()`; None for what is none."""
     try:

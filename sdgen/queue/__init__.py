@@ -6,15 +6,19 @@ who watches. run.py, grid_run.py: one job's way through the engine to its pictur
 is asked and told. lock.py: one app for one data folder.
 """
 
+from sdgen.queue.entries import rows_of
+from sdgen.queue.grid_run import GridRun
 from sdgen.queue.jobs import JobQueue
 from sdgen.queue.limits import DiskState, disk_state
 from sdgen.queue.lock import AppLock
-from sdgen.queue.run import Prepared, Tools
+from sdgen.queue.run import End, Prepared, Tools
 from sdgen.queue.views import JobTold, Order, QueuedJob, QueueView
 
 __all__ = [
     "AppLock",
     "DiskState",
+    "End",
+    "GridRun",
     "JobQueue",
     "JobTold",
     "Order",
@@ -23,4 +27,5 @@ __all__ = [
     "QueuedJob",
     "Tools",
     "disk_state",
+    "rows_of",
 ]

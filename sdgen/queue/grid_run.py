@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -46,8 +47,17 @@ class _Cell:
 class GridRun(PicturesRun):
     """A grid. Its sheet is one picture; an earlier attempt's is not drawn again."""
 
-    def __init__(self, order: Order, job: Job, row: JobRow, tools: Tools, grid: Grid) -> None:
-        super().__init__(order, job, row, tools)
+    def __init__(
+        self,
+        order: Order,
+        job: Job,
+        row: JobRow,
+        tools: Tools,
+        grid: Grid,
+        folder: Path | None = None,
+    ) -> None:
+        """folder: as of PicturesRun. Raises InvalidRequest for a cell that cannot be."""
+        super().__init__(order, job, row, tools, folder)
         self._grid = grid
         self._cells = cells(order.request, grid)
         self._waiting: deque[tuple[int, int, GenerateRequest]] = deque(

@@ -17,7 +17,7 @@ from sdgen.config import Settings
 from sdgen.errors import GenerationFailed, QueueFull, SdgenError, ShuttingDown, StorageFailed
 from sdgen.grid import cells
 from sdgen.history import History, JobRow, JobState, Leave
-from sdgen.job import EngineStatus, Failed, Finished, GenerateResult, Job, Stopped
+from sdgen.job import EngineStatus, Failed, Job
 from sdgen.logs import job_event
 from sdgen.owners import ANYONE, Visitor
 from sdgen.queue.ends import Ends
@@ -442,13 +442,7 @@ class JobQueue:
         self._ends.add(entry.row.id, end.state, str(end.error or ""), forget_words=forget)
         self._ends.write()
         self._watchers.ended(entry.row.owner, entry.job)
-        nothing = GenerateResult((), end.seconds)
-        if end.error is not None:
-            entry.job.publish(Failed(end.error))
-        elif end.state == "stopped":
-            entry.job.publish(Stopped(nothing))
-        else:
-            entry.job.publish(Finished(nothing))
+        entry.job.publish(end.event)
         self._tell_places()
         self._changed.notify_all()
         self._ended(end.state, end.error)

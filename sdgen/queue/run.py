@@ -21,6 +21,7 @@ from sdgen.job import (
     Failed,
     Finished,
     GeneratedImage,
+    GenerateResult,
     Heartbeat,
     ImageReady,
     Job,
@@ -69,14 +70,26 @@ class End:
     error: SdgenError | None = None
     seconds: float = 0.0
 
+    @property
+    def event(self) -> Finished | Stopped | Failed:
+        """What watchers are told; the pictures they were told of before."""
+        nothing = GenerateResult((), self.seconds)
+        if self.error is not None:
+            return Failed(self.error)
+        return Stopped(nothing) if self.state == "stopped" else Finished(nothing)
+
 
 class PicturesRun:
     """A request for pictures. Those that an earlier attempt has kept are not drawn again."""
 
-    def __init__(self, order: Order, job: Job, row: JobRow, tools: Tools) -> None:
+    def __init__(
+        self, order: Order, job: Job, row: JobRow, tools: Tools, folder: Path | None = None
+    ) -> None:
+        """folder: where the pictures go, listed nowhere; None: into their owner's gallery."""
         self._order, self._job, self._row, self._tools = order, job, row, tools
-        self._created = datetime.fromtimestamp(row.created, UTC)
-        self._folder = day_folder(tools.data_dir, self._created, row.owner)
+        created = datetime.fromtimestamp(row.created, UTC)
+        self._folder = folder or day_folder(tools.data_dir, created, row.owner)
+        self._lister = "" if folder else row.owner
         self._first = 0
         self._kept: set[int] = set()
         self._prepared = Prepared(order.request)
@@ -165,7 +178,7 @@ class PicturesRun:
 
     def _save(self, image: GeneratedImage, grid: str = "") -> None:
         """Write a picture and tell of it. grid: of a sheet, its axes. Raises StorageFailed."""
-        place = Place(self._folder, self._row.owner, self._name(image.index), self._job.id)
+        place = Place(self._folder, self._lister, self._name(image.index), self._job.id)
         saved = self._tools.keeper.keep(
             self._order.request,
             image,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from sdgen import several
 from sdgen.errors import InvalidRequest
-from sdgen.grid import Grid, axis_from_text, cells
+from sdgen.grid import cells, grid_from_texts
 from sdgen.metadata import Enhancement
 from sdgen.request import ADAPTERS_MAX, PROMPT_CHARS
 from sdgen.studio import Order, Studio, enhancement_of
@@ -52,7 +52,7 @@ def orders(studio: Studio, asked: Asked, limit: int, session: str) -> Iterator[O
 
     Raises InvalidRequest, ModelUnavailable and AdapterUnavailable.
     """
-    grid = _grid(asked)
+    grid = grid_from_texts(asked.grid_x, asked.grid_y)
     model = None if asked.model is None else text_of(asked.model, "model", MODEL_CHARS)
     negative = asked.negative_prompt
     if negative is not None:
@@ -102,10 +102,3 @@ def _enhanced(
         prompt, model, helper(asked.enhance), adapters=names_of(asked.adapters), session=session
     )
     return draft.text, enhancement_of(draft, draft.text)
-
-
-def _grid(asked: Asked) -> Grid | None:
-    if asked.grid_x in (None, "") and asked.grid_y in (None, ""):
-        return None
-    x = axis_from_text(asked.grid_x, "x")
-    return Grid(x=x, y=None if asked.grid_y in (None, "") else axis_from_text(asked.grid_y, "y"))
