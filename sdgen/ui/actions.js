@@ -36,12 +36,16 @@ const openGrid = () => {
   grid?.scrollIntoView({ block: "center" });
 };
 
+let pressed; // in the open dialog, which the answer draws anew: the focus goes back to it
+const PLACES = [".sd-newer", ".sd-older", '[data-action="star"]', '[data-action="verify"]'];
+
 element.addEventListener("click", (click) => {
   const dialog = element.querySelector("dialog");
   if (click.target === dialog) dialog.close(); // the backdrop
   const button = click.target.closest("[data-action]");
   if (!button || button.getAttribute("aria-disabled") === "true") return;
   const { action, name, ids, on } = button.dataset;
+  pressed = dialog?.open ? PLACES.find((place) => button.matches(place)) : undefined;
   if (action === "reveal") button.closest(".sd-flagged").classList.add("sd-revealed");
   if (["close", "reuse", "again", "grid", "discard", "restore"].includes(action)) dialog?.close();
   if (action === "word") addWord(name);
@@ -89,6 +93,10 @@ element.addEventListener(
 
 watch("value", () => {
   const dialog = element.querySelector("dialog");
-  if (dialog && !dialog.open) dialog.showModal();
+  if (!dialog || dialog.open) return;
+  dialog.showModal();
+  if (!pressed) return;
+  const places = [pressed, ".sd-newer", ".sd-older"].map((place) => dialog.querySelector(place));
+  places.find((button) => button && !button.disabled)?.focus();
 });
 window.sdgenFill?.(element); // what is live, where this is drawn later than the page

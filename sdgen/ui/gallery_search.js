@@ -4,6 +4,7 @@
 const PAUSE = 300; // milliseconds after the last key
 const ANYTHING = { words: "", model: "", adapter: "", since: "", until: "", only: "all", page: 0 };
 const MORE = ["model", "adapter", "since", "until"];
+const KEPT = "sdgen-gallery"; // in this tab of the browser, so that a reload loses nothing
 const zone = () => -new Date().getTimezoneOffset();
 const now = () => ({ ...ANYTHING, ...props.value });
 const fields = () => [...(element.querySelector("form")?.elements ?? [])].filter((it) => it.name);
@@ -35,7 +36,19 @@ const look = (changes) => {
   typing = undefined;
   const next = { ...now(), page: 0, zone: zone(), ...changes };
   if (JSON.stringify(next) !== JSON.stringify(props.value)) props.value = next;
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(next));
+  } catch {} // this browser keeps nothing
   fill();
+};
+
+const kept = () => {
+  try {
+    const found = JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
+    return Object.fromEntries(Object.keys(ANYTHING).map((name) => [name, found[name] ?? ANYTHING[name]]));
+  } catch {
+    return {};
+  }
 };
 
 const read = () =>
@@ -70,4 +83,4 @@ element.addEventListener("sd-look", (event) => look(event.detail));
 
 watch(["value", "form"], fill);
 fill();
-if (now().zone === undefined) setTimeout(() => look({}), 0); // the first page
+if (now().zone === undefined) setTimeout(() => look(kept()), 0); // the first page

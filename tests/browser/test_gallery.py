@@ -79,6 +79,10 @@ def test_pictures_are_found_marked_deleted_and_brought_back(open_page: Any, wall
     page.wait_for_timeout(600)  # the search waits for a pause
     page.keyboard.type("boat")
     expect(page.locator(PICTURES)).to_have_count(1)
+    page.reload()
+    open_tab(page)
+    expect(page.get_by_label("Words of the prompt")).to_have_value("RED boat")
+    expect(page.locator(PICTURES)).to_have_count(1)
     page.get_by_label("Words of the prompt").fill("elephant")
     page.get_by_role("button", name="Clear the search").click()
     expect(page.locator(PICTURES)).to_have_count(3)
@@ -169,6 +173,10 @@ def test_a_picture_is_compared_opened_and_drawn_again(
     expect(viewer.locator(".sd-prompt")).to_have_text("boat 12")
     page.keyboard.press("ArrowRight")
     expect(viewer.locator(".sd-prompt")).to_have_text("boat 11")
+    expect(viewer.locator(".sd-newer")).to_be_focused()  # there is none that is older
+    viewer.get_by_role("button", name="Favourite").click()
+    expect(viewer.get_by_role("button", name="Favourite")).to_have_attribute("aria-pressed", "true")
+    expect(viewer.get_by_role("button", name="Favourite")).to_be_focused()
     viewer.get_by_role("button", name="Use these settings").click()
     prompt = page.locator("#prompt textarea")
     expect(prompt).to_be_visible()
