@@ -99,17 +99,21 @@ static int strike(void) {
     static type (*real)(__VA_ARGS__); \
     if (!real) real = (type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name)
 
+/* The mode behind `flags` where a file may be made, which counts as a write. */
+#define MAY_CREATE(path, flags, mode) \
+    mode_t mode = 0; \
+    if (flags & O_CREAT) { \
+        va_list more; \
+        va_start(more, flags); \
+        mode = va_arg(more, mode_t); \
+        va_end(more); \
+        if (below(path) && struck("open", path, -1)) return strike(); \
+    }
+
 #define OPEN(name) \
     int name(const char *path, int flags, ...) { \
         REAL(int, name, const char *, int, ...); \
-        mode_t mode = 0; \
-        if (flags & O_CREAT) { \
-            va_list more; \
-            va_start(more, flags); \
-            mode = va_arg(more, mode_t); \
-            va_end(more); \
-            if (below(path) && struck("open", path, -1)) return strike(); \
-        } \
+        MAY_CREATE(path, flags, mode) \
         return real(path, flags, mode); \
     }
 OPEN(open)
@@ -118,14 +122,7 @@ OPEN(open64)
 #define OPENAT(name) \
     int name(int at, const char *path, int flags, ...) { \
         REAL(int, name, int, const char *, int, ...); \
-        mode_t mode = 0; \
-        if (flags & O_CREAT) { \
-            va_list more; \
-            va_start(more, flags); \
-            mode = va_arg(more, mode_t); \
-            va_end(more); \
-            if (below(path) && struck("open", path, -1)) return strike(); \
-        } \
+        MAY_CREATE(path, flags, mode) \
         return real(at, path, flags, mode); \
     }
 OPENAT(openat)

@@ -5,11 +5,13 @@ answers with "no space left on device".
 """
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -32,6 +34,17 @@ def environment(library: Path | None) -> dict[str, str]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     preload = {"LD_PRELOAD": str(library)} if library else {}
     return {**os.environ, **threads, **preload}
+
+
+def told_by(program: str, *arguments: object, library: Path | None, timeout: float) -> Any:
+    """What a program of this folder says at its end, as JSON; it has to end well. timeout: s."""
+    command = [sys.executable, "-m", f"tests.faults.{program}", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(library), capture_output=True, text=True,
+        timeout=timeout, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
 
 
 class Disk:

@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.faults.disk import ROOT, environment
+from tests.faults.disk import told_by
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,13 +24,7 @@ def test_nothing_is_lost_damaged_or_done_twice(tmp_path: Path, disk_library: Pat
     Every second kill is in the middle of a write, where disk.so could be built; the others are at
     any moment.
     """
-    command = [sys.executable, "-m", "tests.faults.victim", str(tmp_path), str(KILLS), str(SEED)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(disk_library), capture_output=True, text=True,
-        timeout=800, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    told = json.loads(done.stdout)
+    told = told_by("victim", tmp_path, KILLS, SEED, library=disk_library, timeout=800)
     print(f"\n{json.dumps(told, indent=1)}")
     assert told["kills"] == KILLS
     assert told["jobs"]["done"] >= 100

@@ -1,13 +1,11 @@
 """The n-th write fails, for every n: old files whole, a sentence, and the app goes on."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.faults.disk import ROOT, environment
+from tests.faults.disk import told_by
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -25,13 +23,7 @@ def test_whatever_write_fails(tmp_path: Path, disk_library: Path | None, deed: s
     for error, how in FAULTS:
         folder = tmp_path / how
         folder.mkdir()
-        command = [sys.executable, "-m", "tests.faults.writes", str(folder), deed, error, how]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment(disk_library), capture_output=True, text=True,
-            timeout=500, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-4000:]
-        told = json.loads(done.stdout)
+        told = told_by("writes", folder, deed, error, how, library=disk_library, timeout=500)
         print(f"\n{deed}, {error} {how}: {json.dumps(told, indent=1)}")
         assert told["writes"] >= DEEDS[deed]
         assert told["said"]
