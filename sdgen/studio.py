@@ -27,23 +27,9 @@ from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_re
 from sdgen.metrics import Metrics
 from sdgen.owners import Visitor
 from sdgen.pictures import remove_stumps
-from sdgen.queue import (
-    DiskState,
-    JobQueue,
-    JobTold,
-    Order,
-    Prepared,
-    QueueView,
-    Tools,
-    disk_state,
-)
+from sdgen.queue import DiskState, JobQueue, JobTold, Order, Prepared, QueueView, Tools, disk_state
 from sdgen.request import GenerateRequest
-from sdgen.studio_adapters import (
-    AdapterCard,
-    AdapterDesk,
-    with_tags,
-    without_tags,
-)
+from sdgen.studio_adapters import AdapterCard, AdapterDesk, with_tags, without_tags
 from sdgen.studio_direct import DirectJobs
 from sdgen.studio_enhance import EnhanceDesk, enhancement_of
 from sdgen.studio_models import ModelCard, ModelDesk, ModelFiles, OnProgress
@@ -126,15 +112,13 @@ class Studio:
         """Draw at once, outside the queue: the way of the command line, which ends with its job.
 
         folder: where the pictures go, by default the local user's part of the data folder. grid:
-        one sheet instead of the request's pictures. Raises what Engine.submit raises,
-        ModelUnavailable for a model that is not offered or damaged, DownloadNeeded,
-        AdapterRefused, and InvalidRequest for a cell of the grid that cannot be.
+        one sheet instead of the request's pictures. The job's events are as of submit(). Raises
+        what Engine.submit raises, ModelUnavailable for a model that is not offered or damaged,
+        DownloadNeeded, AdapterRefused, and InvalidRequest for a cell of the grid that cannot be.
         """
         if self._closed:
             raise ShuttingDown
-        if grid is not None:
-            return self._direct.start_grid(Order(request, enhancement, grid=grid), grid, folder)
-        return self._direct.start(request, folder, enhancement)
+        return self._direct.start(Order(request, enhancement, grid=grid), folder)
 
     def _prepare(self, request: GenerateRequest) -> Prepared:
         """The request with the engine's names for model and adapters.

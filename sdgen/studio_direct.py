@@ -4,15 +4,12 @@ import threading
 import time
 from pathlib import Path
 
-from sdgen.errors import GenerationFailed, StorageFailed
-from sdgen.grid import Grid
-from sdgen.job import Failed, Finished, Heartbeat, ImageReady, Job, Loading, Note, Stopped
+from sdgen.errors import GenerationFailed
+from sdgen.job import Job
 from sdgen.keeping import Place
-from sdgen.metadata import Enhancement
 from sdgen.owners import LOCAL, Visitor
 from sdgen.pictures import day_folder
-from sdgen.queue import End, GridRun, Order, Prepared, Tools, rows_of
-from sdgen.request import GenerateRequest
+from sdgen.queue import End, Order, PicturesRun, Tools, rows_of, run_of
 
 
 class DirectJobs:
@@ -23,56 +20,30 @@ class DirectJobs:
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Job, threading.Thread]] = {}
 
-    def start(
-        self,
-        request: GenerateRequest,
-        folder: Path | None = None,
-        enhancement: Enhancement | None = None,
-    ) -> Job:
-        """Submit a request. Raises what preparing and submitting it raise."""
-        prepared = self._tools.prepare(request)
-        with self._lock:
-            inner = self._tools.submit(prepared.asked, "")
-            outer = Job(request, on_cancel=inner.cancel, job_id=inner.id)
-            for note in prepared.notes:
-                outer.publish(Note(note))
-            thread = threading.Thread(
-                target=self._follow,
-                args=(inner, outer, folder, enhancement, prepared),
-                name=f"save-{outer.id[:8]}",
-                daemon=True,  # close() waits for it; a process that is killed does not
-            )
-            self._running[outer.id] = outer, thread
-            thread.start()
-        return outer
+    def start(self, order: Order, folder: Path | None = None) -> Job:
+        """Submit an order. folder: where its pictures go, which lists them nowhere.
 
-    def start_grid(self, order: Order, grid: Grid, folder: Path | None = None) -> Job:
-        """Submit the first cell of a grid; the others follow, and their sheet is kept.
-
-        Raises what `start` raises, and InvalidRequest for a cell that cannot be.
+        Raises what preparing and submitting it raise, and InvalidRequest for a cell of its grid.
         """
         (row,) = rows_of(
             [order], Visitor(LOCAL, LOCAL), after=0.0, leave="call", created=time.time(),
             side_by_side=False,
         )  # fmt: skip
-        outer = Job(order.request, on_cancel=lambda: run.cancel(), job_id=row.id, grid=grid)
-        run = GridRun(order, outer, row, self._tools, grid, folder)
+        job = Job(order.request, on_cancel=lambda: run.cancel(), job_id=row.id, grid=order.grid)
+        # Pictures of no job: this one has no row.
+        place = Place(folder) if folder else Place(day_folder(self._tools.data_dir), LOCAL)
+        run = run_of(order, job, row, self._tools, place)
         with self._lock:
             run.begin()
             thread = threading.Thread(
-                target=self._follow_grid, args=(run, outer), name=f"save-{row.id[:8]}", daemon=True
+                target=self._follow,
+                args=(run, job),
+                name=f"save-{row.id[:8]}",
+                daemon=True,  # close() waits for it; a process that is killed does not
             )
-            self._running[row.id] = outer, thread
+            self._running[row.id] = job, thread
             thread.start()
-        return outer
-
-    def _follow_grid(self, run: GridRun, outer: Job) -> None:
-        end = End("failed", _defect(outer))
-        try:
-            end = run.follow()
-        finally:  # whatever happens, a job has its end
-            self._forget(outer)
-            outer.publish(end.event)
+        return job
 
     def job(self, job_id: str) -> Job | None:
         """The job of that id while it runs."""
@@ -88,50 +59,11 @@ class DirectJobs:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _follow(
-        self,
-        inner: Job,
-        outer: Job,
-        folder: Path | None,
-        enhancement: Enhancement | None,
-        prepared: Prepared,
-    ) -> None:
-        """Pass the inner job's events on, writing pictures on the way. Ends with the outer job."""
-        tools, request = self._tools, outer.request
+    def _follow(self, run: PicturesRun, job: Job) -> None:
+        end = End("failed", GenerationFailed(f"Something went wrong inside (job {job.id})."))
         try:
-            for event in inner.events():
-                match event:
-                    case ImageReady(image):
-                        owner = "" if folder else LOCAL
-                        place = Place(folder or day_folder(tools.data_dir), owner)
-                        saved = tools.keeper.keep(
-                            request, image, prepared.adapters, place,
-                            lambda text: outer.publish(Note(text)), enhancement,
-                        )  # fmt: skip
-                        outer.publish(saved)
-                    case Loading():
-                        outer.publish(Loading(request.model))
-                    case Heartbeat():
-                        pass
-                    case Finished() | Stopped() | Failed():
-                        self._forget(outer)
-                        outer.publish(event)
-                    case _:
-                        outer.publish(event)
-        except StorageFailed as error:
-            inner.cancel()
-            self._forget(outer)
-            outer.publish(Failed(error))
-        finally:
-            if outer.end is None:  # a defect of ours: it goes to the log, and nobody waits forever
-                inner.cancel()
-                self._forget(outer)
-                outer.publish(Failed(_defect(outer)))
-
-    def _forget(self, job: Job) -> None:
-        with self._lock:
-            self._running.pop(job.id, None)
-
-
-def _defect(job: Job) -> GenerationFailed:
-    return GenerationFailed(f"Something went wrong inside (job {job.id}).")
+            end = run.follow()
+        finally:  # whatever happens, a job has its end
+            with self._lock:
+                self._running.pop(job.id, None)
+            job.publish(end.event)

@@ -112,6 +112,7 @@ def test_a_grid_is_one_sheet(run: Run, engine: FakeEngine, tmp_path: Path) -> No
         row = history.picture(Path(path).stem)
     assert row is not None
     assert (row.kind, row.owner) == ("sheet", "local")
+    assert row.job == "", "no row of a job stands behind it"
 
 
 def test_a_sheet_goes_where_it_is_sent(run: Run, tmp_path: Path) -> None:

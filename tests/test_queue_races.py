@@ -33,6 +33,16 @@ class MeetingEngine(FakeEngine):
         return super().submit(request, job_id)
 
 
+def full_at(call: int) -> Callable[[str, int], None]:
+    """A `meet` that has no room for the request of that number."""
+
+    def meet(job_id: str, number: int) -> None:
+        if number == call:
+            raise QueueFull(1)
+
+    return meet
+
+
 def order(grid: Grid | None) -> Order:
     return Order(ask(), grid=grid)
 
@@ -59,12 +69,7 @@ def test_a_grid_goes_on_when_all_its_cells_are_done_and_others_fill_the_engine(
     monkeypatch.setattr(grid_run, "AT_ONCE", 1)
     monkeypatch.setattr(grid_run, "WAKE", 0.01)
     engine = MeetingEngine()
-
-    def meet(job_id: str, number: int) -> None:
-        if number == 2:
-            raise QueueFull(1)
-
-    engine.meet = meet
+    engine.meet = full_at(2)
     with app(tmp_path, engine) as studio:
         (job,) = studio.submit([order(GRID)], ANN)
         assert isinstance(end_of(job), Finished)
@@ -88,12 +93,7 @@ def test_a_job_that_is_moved_while_it_is_handed_over_keeps_its_new_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = MeetingEngine()
-
-    def meet(job_id: str, number: int) -> None:
-        if number == 1:
-            raise QueueFull(1)
-
-    engine.meet = meet
+    engine.meet = full_at(1)
     with app(tmp_path, engine) as studio:
         moves: list[bool] = []
 
@@ -102,7 +102,7 @@ def test_a_job_that_is_moved_while_it_is_handed_over_keeps_its_new_place(
                 moves.append(studio.move(row.id, ANN.owner, 1))
             return PicturesRun(order, job, row, tools)
 
-        monkeypatch.setattr(jobs, "PicturesRun", run)
+        monkeypatch.setattr(jobs, "run_of", run)
         for job in submit(studio, ANN, "one", "two"):
             assert isinstance(end_of(job), Finished)
         assert moves == [True]
@@ -117,11 +117,7 @@ def test_the_queue_goes_on_where_engine_and_disk_refuse_together(
     def full(history: History, job_id: str) -> None:
         raise StorageFailed("The disk is full.")
 
-    def meet(job_id: str, number: int) -> None:
-        if number == 1:
-            raise QueueFull(1)
-
-    engine.meet = meet
+    engine.meet = full_at(1)
     monkeypatch.setattr(History, "wait_again", full)
     with app(tmp_path, engine) as studio:
         assert isinstance(end_of(*submit(studio)), Finished)

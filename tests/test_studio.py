@@ -92,7 +92,7 @@ def test_pictures_finished_before_a_close_are_kept(
         time.sleep(0.002)
     studio.close(SECONDS)
     assert isinstance(job.end, Stopped)
-    assert len(list(settings.data_dir.rglob("*.png"))) == len(job.end.result.images) == 1
+    assert len(list(settings.data_dir.rglob("*.png"))) == len(saved(job)) == 1
 
 
 def test_two_readers_and_a_late_one_see_the_same(studio: Studio, engine: FakeEngine) -> None:

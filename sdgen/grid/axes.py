@@ -117,7 +117,7 @@ def axis_from_text(text: object, name: str = "x") -> Axis:
 
 
 def grid_from_texts(x: object, y: object) -> Grid | None:
-    """The grid of two such texts; None or "": no such axis, and no grid without both.
+    """The grid of two such texts, None or "" for an axis that is not wanted; None for neither.
 
     Raises InvalidRequest, also for a second axis without a first.
     """

@@ -7,25 +7,26 @@ is asked and told. lock.py: one app for one data folder.
 """
 
 from sdgen.queue.entries import rows_of
-from sdgen.queue.grid_run import GridRun
+from sdgen.queue.grid_run import run_of
 from sdgen.queue.jobs import JobQueue
 from sdgen.queue.limits import DiskState, disk_state
 from sdgen.queue.lock import AppLock
-from sdgen.queue.run import End, Prepared, Tools
+from sdgen.queue.run import End, PicturesRun, Prepared, Tools
 from sdgen.queue.views import JobTold, Order, QueuedJob, QueueView
 
 __all__ = [
     "AppLock",
     "DiskState",
     "End",
-    "GridRun",
     "JobQueue",
     "JobTold",
     "Order",
+    "PicturesRun",
     "Prepared",
     "QueueView",
     "QueuedJob",
     "Tools",
     "disk_state",
     "rows_of",
+    "run_of",
 ]

@@ -59,6 +59,20 @@ class Entry:
             self.job.publish(Queued(ahead))
 
 
+def seen_by(
+    owner: str, running: Sequence[Entry], waiting: Sequence[Entry]
+) -> tuple[QueuedJob, ...]:
+    """An owner's jobs, running ones first. waiting: of everybody, in the order they will start."""
+    mine = [entry.view(0, 0) for entry in running if entry.row.owner == owner]
+    others = len(running) - len(mine)
+    for ahead, entry in enumerate(waiting):
+        if entry.row.owner == owner:
+            mine.append(entry.view(ahead, others))
+        else:
+            others += 1
+    return tuple(mine)
+
+
 def work_of(order: Order) -> float:
     """What an order costs, in megapixel-steps."""
     request = order.request

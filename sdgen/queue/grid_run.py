@@ -4,7 +4,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
@@ -23,6 +22,7 @@ from sdgen.job import (
     Progress,
     Stopped,
 )
+from sdgen.keeping import Place
 from sdgen.queue.run import End, PicturesRun, Tools, state_of
 from sdgen.queue.views import Order
 from sdgen.request import GenerateRequest
@@ -54,10 +54,10 @@ class GridRun(PicturesRun):
         row: JobRow,
         tools: Tools,
         grid: Grid,
-        folder: Path | None = None,
+        place: Place | None = None,
     ) -> None:
-        """folder: as of PicturesRun. Raises InvalidRequest for a cell that cannot be."""
-        super().__init__(order, job, row, tools, folder)
+        """place: as of PicturesRun. Raises InvalidRequest for a cell that cannot be."""
+        super().__init__(order, job, row, tools, place)
         self._grid = grid
         self._cells = cells(order.request, grid)
         self._waiting: deque[tuple[int, int, GenerateRequest]] = deque(
@@ -185,3 +185,13 @@ class GridRun(PicturesRun):
             raise GenerationFailed("The sheet of the grid could not be put together.") from error
         made = GeneratedImage(0, self._order.request.seed, image, first.info, flagged)
         self._save(made, self._grid.model_dump_json())
+
+
+def run_of(
+    order: Order, job: Job, row: JobRow, tools: Tools, place: Place | None = None
+) -> PicturesRun:
+    """The way of an order. place: as of PicturesRun. Raises InvalidRequest for a cell of a grid
+    that cannot be."""
+    if order.grid is None:
+        return PicturesRun(order, job, row, tools, place)
+    return GridRun(order, job, row, tools, order.grid, place)

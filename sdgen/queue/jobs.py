@@ -9,6 +9,7 @@ start again; pictures that they have already are kept and not drawn twice.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -21,8 +22,8 @@ from sdgen.job import EngineStatus, Failed, Job
 from sdgen.logs import job_event
 from sdgen.owners import ANYONE, Visitor
 from sdgen.queue.ends import Ends
-from sdgen.queue.entries import Entry, order_of, rows_of, work_of
-from sdgen.queue.grid_run import GridRun
+from sdgen.queue.entries import Entry, order_of, rows_of, seen_by, work_of
+from sdgen.queue.grid_run import run_of
 from sdgen.queue.limits import HOUR, Limits, disk_state
 from sdgen.queue.order import Waiting, in_turn, moved, next_to_start
 from sdgen.queue.run import End, PicturesRun, Tools, state_of
@@ -223,16 +224,9 @@ class JobQueue:
     def view(self, owner: str) -> QueueView:
         """What of an owner's has not ended."""
         with self._changed:
-            running = [e for e in self._entries.values() if e.run]
-            order = [self._entries[job.id] for job in self._in_turn()]
-            mine = [e.view(0, 0) for e in running if e.row.owner == owner]
-            others = sum(e.row.owner != owner for e in running)
-            for ahead, entry in enumerate(order):
-                if entry.row.owner == owner:
-                    mine.append(entry.view(ahead, others))
-                else:
-                    others += 1
-            return QueueView(tuple(mine), owner in self._paused)
+            running = [entry for entry in self._entries.values() if entry.run]
+            waiting = [self._entries[job.id] for job in self._in_turn()]
+            return QueueView(seen_by(owner, running, waiting), owner in self._paused)
 
     def shown(self, owner: str) -> tuple[Job, ...]:
         """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none."""
@@ -307,12 +301,8 @@ class JobQueue:
         waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]
         return in_turn(waiting, self._served, self._paused)
 
-    def _running(self) -> dict[str, int]:
-        running: dict[str, int] = {}
-        for entry in self._entries.values():
-            if entry.run:
-                running[entry.turns] = running.get(entry.turns, 0) + 1
-        return running
+    def _running(self) -> Counter[str]:
+        return Counter(entry.turns for entry in self._entries.values() if entry.run)
 
     def _tell_places(self) -> None:
         for ahead, job in enumerate(self._in_turn()):
@@ -366,10 +356,7 @@ class JobQueue:
         """Hand a job to the engine, and have a thread of its own follow it."""
         order, row = entry.order, entry.row
         try:
-            if order.grid is None:
-                run: PicturesRun = PicturesRun(order, entry.job, row, self._tools)
-            else:
-                run = GridRun(order, entry.job, row, self._tools, order.grid)
+            run = run_of(order, entry.job, row, self._tools)
             with self._changed:
                 if self._closing or row.id not in self._entries:
                     return

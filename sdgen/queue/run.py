@@ -83,13 +83,14 @@ class PicturesRun:
     """A request for pictures. Those that an earlier attempt has kept are not drawn again."""
 
     def __init__(
-        self, order: Order, job: Job, row: JobRow, tools: Tools, folder: Path | None = None
+        self, order: Order, job: Job, row: JobRow, tools: Tools, place: Place | None = None
     ) -> None:
-        """folder: where the pictures go, listed nowhere; None: into their owner's gallery."""
+        """place: where the pictures go; None: into their owner's gallery, as those of this job."""
         self._order, self._job, self._row, self._tools = order, job, row, tools
-        created = datetime.fromtimestamp(row.created, UTC)
-        self._folder = folder or day_folder(tools.data_dir, created, row.owner)
-        self._lister = "" if folder else row.owner
+        if place is None:
+            created = datetime.fromtimestamp(row.created, UTC)
+            place = Place(day_folder(tools.data_dir, created, row.owner), row.owner, job=job.id)
+        self._place = place
         self._first = 0
         self._kept: set[int] = set()
         self._prepared = Prepared(order.request)
@@ -158,7 +159,7 @@ class PicturesRun:
 
     def _find(self, index: int) -> bool:
         """True where an earlier attempt kept that picture; it is listed, then."""
-        path = self._folder / f"{self._name(index)}.png"
+        path = self._place.folder / f"{self._name(index)}.png"
         gallery = self._tools.gallery()
         row = gallery.find(path.stem, self._row.owner)
         if row is None or not row.job:  # a row made from the file alone does not know its job
@@ -178,7 +179,7 @@ class PicturesRun:
 
     def _save(self, image: GeneratedImage, grid: str = "") -> None:
         """Write a picture and tell of it. grid: of a sheet, its axes. Raises StorageFailed."""
-        place = Place(self._folder, self._lister, self._name(image.index), self._job.id)
+        place = replace(self._place, name=self._name(image.index))
         saved = self._tools.keeper.keep(
             self._order.request,
             image,
