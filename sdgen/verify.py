@@ -103,7 +103,8 @@ def differences(recipe: Recipe, now: RunInfo) -> tuple[str, ...]:
         _became(what, was, is_now) for what, was, is_now in pairs if was and not _same(was, is_now)
     ]
     if recipe.threads and now.threads and recipe.threads != now.threads:
-        found.append(f"{recipe.threads} CPU threads became {now.threads}")
+        threads = "thread" if recipe.threads == 1 else "threads"
+        found.append(f"{recipe.threads} CPU {threads} became {now.threads}")
     return tuple(found)
 
 

@@ -113,6 +113,7 @@ def test_a_touched_up_picture_is_told() -> None:
         ({"model_hash": "a" * 10}, ()),
         ({"versions": (("torch", "2.10.0"),)}, ("torch 2.10.0 became 2.13.0",)),
         ({"threads": 4}, ("4 CPU threads became 2",)),
+        ({"threads": 1}, ("1 CPU thread became 2",)),
         ({"noise_scheduler": '{"class": "DDIM"}'}, ("the sampler's settings are others",)),
     ],
 )

@@ -138,7 +138,7 @@ def launch_options(studio: Studio, settings: Settings, on_space: bool = False) -
         "max_file_size": LARGEST_FILE_OF_STRANGERS if strangers else LARGEST_FILE,
         "ssr_mode": False,
         "strict_cors": True,
-        "allowed_paths": [],  # pictures go through Gradio's own cache
+        "allowed_paths": [],  # pages have sdgen/web/files.py, programs Gradio's cache
         "max_threads": THREADS,
         "state_session_capacity": SESSIONS,
         "footer_links": ["api", "settings"],
