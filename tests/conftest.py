@@ -37,12 +37,16 @@ from sdgen.job import (
     RunInfo,
     Stopped,
 )
+from sdgen.launch import ENVIRONMENT
 from sdgen.models import ModelSpec
 from sdgen.request import GenerateRequest
 from sdgen.studio import Studio
 
 # Tests run two at a time; more threads than cores only wait for each other. torch reads it later.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Servers in tests keep no statistics of events either. Made by pandas in a thread of its own, they
+# would swap the process's warning filters while a test is putting its own in place.
+os.environ.update({k: v for k, v in ENVIRONMENT.items() if k.startswith("GRADIO_")})
 
 # A busy machine is not a failure: examples are counted, not timed.
 hypothesis.settings.register_profile(

@@ -21,15 +21,12 @@ def free_port() -> int:
 
 
 # Warnings are errors in our tests, and these are Gradio's: event loops that each gr.Blocks leaves
-# behind, with the pair of Unix sockets that each of them has, and what its statistics of events ask
-# of pandas.
+# behind, with the pair of Unix sockets that each of them has.
 GRADIO_WARNINGS = [
     pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning"),
     pytest.mark.filterwarnings(
         r"ignore:unclosed <socket\.socket fd=\d+, family=1,:ResourceWarning"
     ),
-    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
 ]
 
 
