@@ -1,8 +1,23 @@
-// Runs once when the page is there: what is live, keys, dropping a picture anywhere, light and dark.
+// Runs once when the page is there: what is live, the open tab, keys, dropping a picture anywhere,
+// light and dark.
 () => {
   const live = document.createElement("script");
   live.src = "sdgen/live.js"; // a file of its own, as a SharedWorker has to be one
   document.head.append(live);
+
+  // The open tab is part of the address: a reload stays there, and a link can name it. Generate is
+  // the plain address.
+  const TAB = '#tabs button[role="tab"]';
+  const nameOf = (tab) => tab.textContent.trim().toLowerCase();
+  document.addEventListener("click", (click) => {
+    const tab = click.target.closest(TAB);
+    if (!tab) return;
+    const { pathname, search } = location;
+    const first = tab === document.querySelector(TAB);
+    history.replaceState(history.state, "", pathname + search + (first ? "" : `#tab=${nameOf(tab)}`));
+  });
+  const asked = location.hash.startsWith("#tab=") && location.hash.slice("#tab=".length);
+  if (asked) [...document.querySelectorAll(TAB)].find((tab) => nameOf(tab) === asked)?.click();
 
   const isShown = (element) => element !== null && element.getClientRects().length > 0;
   const THEME = "sdgen.theme";

@@ -100,6 +100,27 @@ def test_the_form_and_the_pictures_survive_a_reload(open_page: Any, address: str
     expect(page.locator(".sd-stage .sd-seed")).to_have_text("seed 4242")
 
 
+def test_the_open_tab_survives_a_reload_and_can_be_linked(open_page: Any, address: str) -> None:
+    def opened() -> str:
+        return str(page.get_by_role("tab", selected=True).text_content()).strip()
+
+    page = open_page()
+    assert opened() == "Generate"
+    page.get_by_role("tab", name="Gallery").click()
+    page.wait_for_selector("#gallery-pictures .sd-pics")
+    assert page.url.endswith("/#tab=gallery")
+    page.reload()
+    page.wait_for_selector("#gallery-pictures .sd-pics")
+    assert opened() == "Gallery"
+    page.get_by_role("tab", name="Generate").click()
+    assert page.url.removesuffix("/") == address.removesuffix("/")
+    page.reload()
+    page.wait_for_selector("#generate")
+    assert opened() == "Generate"
+    ready(page, f"{address}#tab=no-such")  # a link of somebody who has a further tab
+    assert opened() == "Generate"
+
+
 def test_a_dropped_picture_fills_the_form(open_page: Any, settings: Settings) -> None:
     page = open_page()
     page.fill("#seed input, #seed textarea", "77")
