@@ -130,6 +130,11 @@ def job_picture_name(job_id: str, created: float, index: int) -> str:
     return _ulid(created, (index & 0xFF) << _DIGEST_BITS | last)
 
 
+def index_of_name(name: str) -> int:
+    """The index that job_picture_name put into a name, if it gave it; 0 to 255."""
+    return _number(name) >> _DIGEST_BITS & 0xFF
+
+
 def is_picture_name(text: str) -> bool:
     """True for what picture_name and job_picture_name give."""
     return _NAME.fullmatch(text) is not None
@@ -137,10 +142,14 @@ def is_picture_name(text: str) -> bool:
 
 def time_of_name(name: str) -> float:
     """When a name was given, in seconds since the epoch."""
+    return (_number(name) >> _RANDOM_BITS) / 1000
+
+
+def _number(name: str) -> int:
     number = 0
     for letter in name:
         number = number << 5 | _ALPHABET.index(letter)
-    return (number >> _RANDOM_BITS) / 1000
+    return number
 
 
 def _ulid(when: float, last: int) -> str:

@@ -240,6 +240,28 @@ def test_a_picture_found_before_its_job_wrote_it_down_is_its_jobs(pictures: Pict
     assert found(pictures) == pictures.history.pictures_of_job("j") == [mine]
 
 
+@pytest.mark.parametrize("by", ["synchronise", "rebuild"])
+def test_a_picture_s_name_tells_whose_job_s_it_is(pictures: Pictures, by: str) -> None:
+    jobs = [
+        job(name, created=NOON + after) for name, after in zip("abc", (0.0, 0.0, 0.9), strict=True)
+    ]
+    pictures.history.add_jobs(jobs)
+    for of in jobs:
+        for index in (0, 15):
+            pictures.write(name=job_picture_name(of.id, of.created, index))
+    pictures.write(name=job_picture_name("d", NOON, 0))  # a job that nobody knows any more
+    pictures.write()
+    if by == "rebuild":
+        pictures.close()
+        rebuild(pictures.data_dir)
+        pictures.open()
+    assert pictures.gallery.synchronise() == (8 if by == "synchronise" else 0)
+    for of in jobs:
+        assert [row.index for row in pictures.history.pictures_of_job(of.id)] == [0, 15]
+    assert len(pictures.history.pictures_of_job("d")) == 0
+    assert len(found(pictures)) == 8
+
+
 def test_a_name_that_is_none_of_ours_stays_while_its_file_does(pictures: Pictures) -> None:
     path, row = pictures.write(name="by-hand")
     pictures.gallery.record(row)

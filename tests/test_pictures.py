@@ -23,6 +23,7 @@ from sdgen.owners import ANYONE, LOCAL, owner_of_token
 from sdgen.pictures import (
     bin_folder,
     day_folder,
+    index_of_name,
     is_picture_name,
     job_picture_name,
     picture_folders,
@@ -77,6 +78,7 @@ def test_names_of_a_job_come_again_and_sort_by_time_and_index() -> None:
     others = [job_picture_name("b", 1_000_000.0, index) for index in range(20)]
     assert len({*names, *others}) == 80
     assert names[0] == job_picture_name("a", 1_000_000.0, 0)
+    assert [index_of_name(name) for name in others] == list(range(20))
     assert all(is_picture_name(name) for name in names)
     assert job_picture_name("a", 1_000_000.0, 1)[12:] != names[0][12:]
 

@@ -1,6 +1,7 @@
 """The queue: on disk before anything runs, one end each, and nothing lost by a restart."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from sdgen.errors import (
 )
 from sdgen.gallery import Search
 from sdgen.grid import Axis, Grid
-from sdgen.history import History, JobRow, JobState
+from sdgen.history import History, JobRow, JobState, Leave
 from sdgen.job import Failed, Finished, Job, Saved, Stopped
 from sdgen.owners import LOCAL_VISITOR
 from sdgen.queue import Order
@@ -119,6 +120,28 @@ def test_after_a_restart_the_rest_is_drawn_in_its_order_and_nothing_twice(tmp_pa
         ended = [row_of(studio, job) for job in jobs]
         assert {row.state for row in ended} == {"done"}
         assert {row.attempts for row in ended} == {1, 2}
+
+
+@pytest.mark.parametrize("leave", ["keep", "call"])
+def test_a_picture_whose_row_was_not_written_any_more_is_its_job_s(
+    tmp_path: Path, leave: Leave
+) -> None:
+    before = FakeEngine()
+    hold(before, 4)  # in the second of two pictures
+    with app(tmp_path, before) as studio:
+        (job,) = studio.submit([Order(ask(num_images=2))], ANN, leave)
+        wait_until(lambda: studio.gallery.search(ANN.owner, Search()).total)
+        (row,) = studio.gallery.search(ANN.owner, Search()).rows
+        studio.pause(ANN.owner, True)
+    with closing(History(tmp_path)) as history, history.writing() as db:  # as after kill -9
+        db.execute("DELETE FROM pictures WHERE id = ?", (row.id,))
+    with app(tmp_path) as studio:
+        studio.cancel(job.id, ANN)  # before it runs again
+        studio.gallery.synchronise()
+        told = studio.find_job(job.id, ANN)
+        assert told is not None
+        assert told.row.state == "stopped"
+        assert [(picture.id, picture.index) for picture in told.pictures] == [(row.id, 0)]
 
 
 def test_who_watches_finds_the_same_job_after_a_restart(tmp_path: Path) -> None:

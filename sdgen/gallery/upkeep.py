@@ -5,11 +5,13 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sdgen.errors import PictureUnreadable, StorageFailed
 from sdgen.gallery.files import PictureFile, picture_files, remove, row_of_file
+from sdgen.gallery.makers import makers
 from sdgen.gallery.thumbnails import Thumbnails
 from sdgen.history import History, PictureRow
 from sdgen.history.columns import PICTURE_COLUMNS, pictures_of
@@ -23,7 +25,7 @@ _EMPTY_DAYS = 2  # an empty folder so old is nobody's who is about to write into
 def synchronise(data_dir: Path, history: History, thumbnails: Thumbnails) -> int:
     """Make the rows agree with the files; how many rows had to change. Raises StorageFailed.
 
-    A file without a row gets one from its recipe; if it has no recipe it is left alone. A row
+    A file without a row gets one from recipe and name; if it has no recipe it is left alone. A row
     whose file lies elsewhere follows it, a row without a file goes. Only files without a row are
     opened, so it is quick when nothing happened.
     """
@@ -67,11 +69,14 @@ def synchronise(data_dir: Path, history: History, thumbnails: Thumbnails) -> int
 def _add(data_dir: Path, history: History, files: Sequence[PictureFile]) -> int:
     """Rows for files that have none; how many files had a recipe."""
     added = 0
+    with history.reading() as db:
+        of = makers(db, (file.id for file in files))
     for start in range(0, len(files), _AT_ONCE):
         rows = []
         for file in files[start : start + _AT_ONCE]:
+            job, index = of.get(file.id, ("", 0))
             with contextlib.suppress(PictureUnreadable):
-                rows.append(row_of_file(data_dir, file))
+                rows.append(replace(row_of_file(data_dir, file), job=job, index=index))
         history.add_pictures(rows)
         added += len(rows)
     return added
