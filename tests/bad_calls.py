@@ -1,4 +1,4 @@
-"""Calls of the endpoints that draw with what can be nothing, as plain HTTP."""
+"""Calls of the endpoints with what can be nothing, as plain HTTP."""
 
 import http.client
 import json
@@ -8,12 +8,35 @@ from typing import Any
 CHEAP = {"prompt": "x", "steps": 1, "width": 64, "height": 64}
 FIELDS = {
     "generate": (
-        "prompt", "negative_prompt", "model", "seed", "steps", "guidance_scale", "width", "height",
-        "num_images", "sampler", "exact", "enhance", "adapters", "leave_out_prompt",
+        "prompt",
+        "negative_prompt",
+        "model",
+        "seed",
+        "steps",
+        "guidance_scale",
+        "width",
+        "height",
+        "num_images",
+        "sampler",
+        "exact",
+        "enhance",
+        "adapters",
+        "leave_out_prompt",
     ),
     "submit": ("several", "grid_x", "grid_y", "prompt", "seed", "adapters"),
     "job": ("job_id",),
     "cancel": ("job_id",),
+    "enhance": ("prompt", "model", "enhancer", "triggers", "again"),
+    "adapters": ("model",),
+    "inspect_adapter": ("adapter", "model"),
+    "verify": ("picture",),
+}
+# What the other fields of a call hold.
+OTHERS = {
+    "generate": CHEAP,
+    "submit": CHEAP,
+    "enhance": {"prompt": "x"},
+    "inspect_adapter": {"adapter": "minnal-murali"},
 }  # fmt: skip
 ALL = [(endpoint, name) for endpoint, names in FIELDS.items() for name in names]
 
@@ -28,8 +51,8 @@ NEVER = [
 
 
 def arguments(endpoint: str, name: str, value: Any) -> dict[str, Any]:
-    """The arguments of a call with that value in one field, and a cheap picture in the others."""
-    return {**CHEAP, name: value} if endpoint in ("generate", "submit") else {name: value}
+    """The arguments of a call with that value in one field, and what is cheap in the others."""
+    return {**OTHERS.get(endpoint, {}), name: value}
 
 
 class Endpoints:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from gradio_client import Client, handle_file
@@ -18,6 +19,7 @@ from sdgen.errors import OutOfMemory
 from sdgen.models import ASSETS
 from sdgen.owners import owner_of_token
 from sdgen.studio import Studio
+from tests.bad_calls import Endpoints
 from tests.conftest import FakeEngine, Fault, ask, fake_picture
 from tests.picture_loras import fill, write_lora
 from tests.serving import GRADIO_WARNINGS, served
@@ -115,6 +117,22 @@ def test_a_picture_is_verified(client: Any) -> None:
     (picture,) = client.predict(prompt="a red robot", **size, api_name="/generate")
     found = client.predict(handle_file(picture["image"]), api_name="/verify")
     assert (found["answer"], found["largest"], found["altered"]) == ("identical", 0, False)
+
+
+def test_a_picture_is_verified_by_its_address_here_and_by_none_elsewhere(url: str) -> None:
+    endpoints = Endpoints(urlsplit(url).netloc)
+    _, ((picture,),) = endpoints.call(
+        "generate", prompt="a red robot", width=64, height=64, steps=2
+    )
+    address = picture["image"]["url"]
+    assert address.startswith(f"{url}gradio_api/file=")
+    for path in (address, picture["image"]["path"]):
+        sent = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        kind, found = endpoints.call("verify", picture=sent)
+        assert (kind, found[0]["answer"]) == ("complete", "identical")
+    elsewhere = {"path": f"{url}sdgen/live.js", "meta": {"_type": "gradio.FileData"}}
+    kind, told = endpoints.call("verify", picture=elsewhere)
+    assert (kind, told["error"]) == ("error", "Picture must be an uploaded file.")
 
 
 def test_no_path_of_the_machine_is_read_for_a_program(

@@ -158,19 +158,20 @@ def test_a_variable_counts_where_no_option_is_given(monkeypatch: pytest.MonkeyPa
     assert read_settings(**vars(launch.parser().parse_args(["--port", "7997"]))).port == 7997
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mcp") is not None, reason="the package is here")
 def test_mcp_without_its_package_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "mcp" else find_spec(name, *rest),
+    )
     assert launch.main(["--mcp", "--data-dir", str(tmp_path)]) == launch.REFUSED
     assert "pip install 'gradio[mcp]'" in capsys.readouterr().err
 
 
-def test_mcp_behind_a_login_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Settings
-) -> None:
-    (tmp_path / "mcp.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_mcp_behind_a_login_is_refused(settings: Settings) -> None:
     both = settings.model_copy(update={"mcp": True, "auth": SecretStr("ann:secret")})
     with pytest.raises(SettingError, match="--auth"):
         launch.refuse_mcp(both)

@@ -252,10 +252,10 @@ def test_the_toggle_is_off_by_default_and_browsers_may_say_anything(
 
 
 def test_what_programs_may_ask_for() -> None:
-    assert helper("builtin") == "builtin"
+    assert helper("builtin", "enhancer") == "builtin"
     assert words(["a", "b"]) == ("a", "b")
     assert whole(3) == 3
-    for wrong in (lambda: helper("on"), lambda: words("ab"), lambda: words(["x" * 200]),
+    for wrong in (lambda: helper("on", "enhancer"), lambda: words("ab"), lambda: words(["x" * 200]),
                   lambda: whole(True), lambda: whole(-1)):  # fmt: skip
         with pytest.raises(Exception, match=r"must|text"):
             wrong()

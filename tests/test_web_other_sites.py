@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from sdgen.config import Settings
 from sdgen.owners import new_token, owner_of_token
-from sdgen.web.other_sites import is_from_another_site
+from sdgen.web.other_sites import is_from_another_site, is_of_this_machine
 from sdgen.web.visitors import COOKIE
 from tests.web_studio import WebStudio, add_picture, client_of, web_studio
 
@@ -97,6 +99,56 @@ def test_it_changes_nothing_on_an_app_for_this_machine(
         assert client.post("/", headers=evil).status_code == 200  # as a stranger
 
 
+HERE_NAMES = ["localhost", "LOCALHOST:7860", "127.0.0.1:7860", "[::1]:7860", "192.168.1.7", "",
+              "app.localhost:7860"]  # fmt: skip
+OTHER_NAMES = [
+    "evil.example",
+    "evil.example:7860",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "localhost@evil.example",
+    "xlocalhost",
+    "[::1",
+    "0x7f.1.evil",
+]
+
+
+@pytest.mark.parametrize("name", HERE_NAMES)
+def test_names_of_this_machine(name: str) -> None:
+    assert is_of_this_machine(name)
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_names_that_another_site_can_have(name: str) -> None:
+    assert not is_of_this_machine(name)
+
+
+def test_a_site_whose_name_leads_here_gets_nothing_of_an_app_for_this_machine(
+    studio: WebStudio, settings: Settings
+) -> None:
+    """DNS rebinding: to the browser that page and the app are one site."""
+    picture = add_picture(settings.data_dir, studio.gallery, owner_of_token(TOKEN), 1).id
+    as_evil = {
+        "base_url": "http://evil.example:7860",
+        "headers": {"Origin": "http://evil.example:7860"},
+    }
+    mine = settings.model_copy(update={"one_user": True})
+    for local in (settings, mine):
+        evil = browser(studio, local, **as_evil)
+        for method, path in (("GET", "/"), ("POST", "/"), ("GET", f"/sdgen/picture/{picture}")):
+            answer = evil.request(method, path)
+            assert answer.status_code == 403
+            assert "--auth" in answer.text
+            assert "set-cookie" not in answer.headers
+        with pytest.raises(WebSocketDisconnect), evil.websocket_connect("/"):
+            pass
+    public = settings.model_copy(update={"yes_public": True})
+    login = settings.model_copy(update={"auth": SecretStr("ann:secret")})
+    for others in (public, login):
+        assert browser(studio, others, **as_evil).get("/").status_code == 200
+    assert browser(studio, settings, on_space=True, **as_evil).get("/").status_code == 200
+
+
 def test_the_cookie_is_not_replaced_by_following_a_link(
     studio: WebStudio, settings: Settings
 ) -> None:
@@ -106,8 +158,6 @@ def test_the_cookie_is_not_replaced_by_following_a_link(
 
 
 def test_a_websocket_of_another_site_is_closed(studio: WebStudio, settings: Settings) -> None:
-    from starlette.websockets import WebSocketDisconnect
-
     client = browser(studio, settings)
     headers = {"Origin": "https://evil.example"}
     with (

@@ -65,7 +65,8 @@ def test_only_the_page_gives_it(client: TestClient, where: str) -> None:
 
 
 def test_over_https_and_in_a_space_s_frame(studio: WebStudio, settings: Settings) -> None:
-    secure = client_of(studio, settings, base_url="https://pictures.example").get("/")
+    public = settings.model_copy(update={"yes_public": True})
+    secure = client_of(studio, public, base_url="https://pictures.example").get("/")
     assert secure.headers["set-cookie"].endswith("SameSite=Lax; Secure")
     on_space = client_of(studio, settings, on_space=True).get("/")
     assert on_space.headers["set-cookie"].endswith("SameSite=None; Secure; Partitioned")

@@ -6,6 +6,7 @@ Starlette only. Requests pass other_sites, then wall or personal, then routes or
 
     visitors.py      who asks: login, token, cookie; whom limits count for
     other_sites.py   pages of other sites do nothing in a visitor's name
+    tool_calls.py    calls of MCP tools count for whoever makes them
     personal.py      the cookie, and taking over a personal link
     wall.py          with a login: 401 for all but a short list
     files.py         pictures, thumbnails, zips, each to its owner; tickets.py for zips
@@ -23,6 +24,7 @@ from sdgen.web.files import Files
 from sdgen.web.health import Health
 from sdgen.web.other_sites import OtherSites
 from sdgen.web.personal import Personal, PersonalToken
+from sdgen.web.tool_calls import ToolCalls
 from sdgen.web.visitors import personal_link, visitor_of
 from sdgen.web.wall import Wall
 
@@ -37,12 +39,16 @@ def app_kwargs(studio: "Studio", settings: Settings, on_space: bool) -> dict[str
 
     on_space: strangers come, through Hugging Face's proxies and frames; flagged pictures stay back.
     """
-    middleware = [Middleware(OtherSites, may_call=on_space or settings.is_public)]
+    others_come = on_space or settings.is_public
+    login = settings.login() is not None
+    middleware = [Middleware(OtherSites, may_call=others_come, any_name=others_come or login)]
+    if settings.mcp and not on_space:  # a Space's proxies write that header, and are read apart
+        middleware.append(Middleware(ToolCalls))
     routes: list[Route] = [
         *Files(studio, settings, on_space).routes(),
         *Health(studio, settings, on_space).routes(),
     ]
-    if settings.login():
+    if login:
         middleware.append(Middleware(Wall, on_space=on_space))
     elif not settings.one_user:
         personal = Personal(on_space)

@@ -4,8 +4,13 @@ Browsers send cookies along with what other sites' pages ask for, and Gradio let
 public app. So a request that a page of another site makes loses its cookies: it is a program's
 without a token, or without a login. Where the app is for this machine alone, such a request
 cannot change anything at all, e.g. fill the disk with uploads. Following a link is no such request.
+
+A site can also let its own name lead to this machine (DNS rebinding); then the browser takes its
+page and the app for one site. So an app for this machine alone answers only under this machine's
+names.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -15,6 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+ANOTHER_NAME = (
+    "This app is for the machine it runs on, and answers there as localhost or 127.0.0.1. "
+    "To use it under another name, start it with --auth NAME:PASSWORD, or with --yes-public for "
+    "everybody.\n"
+)
 
 
 def is_from_another_site(method: str, headers: Mapping[str, str], scheme: str = "http") -> bool:
@@ -35,6 +45,21 @@ def is_from_another_site(method: str, headers: Mapping[str, str], scheme: str = 
     return not any(_place(origin) == _place(f"{scheme}://{host}") for host in hosts if host)
 
 
+def is_of_this_machine(host: str) -> bool:
+    """True for a Host header that no other site can have: localhost or an IP address, or none."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name in ("", "localhost") or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _place(url: str) -> tuple[str, int | None] | None:
     """Host and port of an address; None where it is none, e.g. "null"."""
     try:
@@ -50,19 +75,26 @@ def _place(url: str) -> tuple[str, int | None] | None:
 class OtherSites:
     """The outermost of our middlewares: takes cookies, or all, from other sites' requests."""
 
-    def __init__(self, app: ASGIApp, *, may_call: bool) -> None:
-        """may_call: other sites' pages may use the endpoints, as strangers."""
+    def __init__(self, app: ASGIApp, *, may_call: bool, any_name: bool) -> None:
+        """may_call: other sites' pages may use the endpoints, as strangers. any_name: the app
+        answers under whatever name it is reached by."""
         self.app = app
         self.may_call = may_call
+        self.any_name = any_name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             method = scope.get("method", "POST")  # a websocket can do anything
             headers = Headers(scope=scope)
-            if is_from_another_site(method, headers, scope.get("scheme", "http")):
-                if scope["type"] == "websocket":
-                    await send({"type": "websocket.close", "code": 1008})
-                    return
+            named = self.any_name or is_of_this_machine(headers.get("host", ""))
+            other = is_from_another_site(method, headers, scope.get("scheme", "http"))
+            if scope["type"] == "websocket" and (other or not named):
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            if not named:
+                await PlainTextResponse(ANOTHER_NAME, 403)(scope, receive, send)
+                return
+            if other:
                 if not self.may_call and method not in _SAFE:
                     refusal = PlainTextResponse("A page of another site cannot use this app.", 403)
                     await refusal(scope, receive, send)

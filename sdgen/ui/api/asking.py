@@ -99,6 +99,10 @@ def _enhanced(
     if asked.enhance == "off":
         return prompt, None
     draft = studio.enhance(
-        prompt, model, helper(asked.enhance), adapters=names_of(asked.adapters), session=session
+        prompt,
+        model,
+        helper(asked.enhance, "enhance", "off or "),
+        adapters=names_of(asked.adapters),
+        session=session,
     )
     return draft.text, enhancement_of(draft, draft.text)

@@ -3,8 +3,10 @@
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import gradio as gr
+from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
 from sdgen.enhance import CHOICES, Choice
@@ -46,12 +48,13 @@ def text_of(value: object, field: str, at_most: int, said: int = 0) -> str:
     return value
 
 
-def helper(name: object) -> Choice:
-    """A choice of enhancer. Raises InvalidRequest for another word."""
+def helper(name: object, field: str, otherwise: str = "") -> Choice:
+    """A choice of enhancer. Raises InvalidRequest for another word. otherwise: as of uploaded."""
     for choice in CHOICES:
         if name == choice:
             return choice
-    raise InvalidRequest("enhance", f"Enhance must be off or one of {', '.join(CHOICES)}.")
+    label = field.capitalize()
+    raise InvalidRequest(field, f"{label} must be {otherwise}one of {', '.join(CHOICES)}.")
 
 
 def words(triggers: object) -> tuple[str, ...]:
@@ -88,17 +91,23 @@ def name_of_model(studio: Studio, model: object) -> str:
 
 
 def uploaded(file: object, field: str, otherwise: str = "") -> Path:
-    """The file that a program uploaded to Gradio before. Raises InvalidRequest for all else.
+    """The file that a program uploaded to Gradio, or was answered. Raises InvalidRequest otherwise.
 
     field: the parameter's name. otherwise: what could stand in its place.
 
-    Any path can be written into a request; only those in Gradio's own folder of uploads count.
+    Any path can be written into a request; only those in Gradio's own folder of uploads count. The
+    address of a file there is as good as its path; nothing is fetched from elsewhere.
     """
     path = file.get("path") if isinstance(file, Mapping) else None
-    if isinstance(path, str) and "\0" not in path:
-        found = Path(path).resolve()
-        if found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file():
-            return found
+    if isinstance(path, str) and path.startswith(("http://", "https://")):
+        path = unquote(path.partition(f"{API_PREFIX}/file=")[2])
+    if isinstance(path, str) and path:
+        try:
+            found = Path(path).resolve()
+            if found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file():
+                return found
+        except (OSError, ValueError):
+            pass  # too long for a path, half a character, a NUL
     raise InvalidRequest(field, f"{field.capitalize()} must be {otherwise}an uploaded file.")
 
 

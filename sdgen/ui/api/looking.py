@@ -44,7 +44,8 @@ def add_looking(studio: Studio, may_add: bool) -> None:
         """
         try:
             draft = studio.enhance(
-                prompt, model, helper(enhancer), triggers=words(triggers), again=whole(again),
+                prompt, name_of_model(studio, model), helper(enhancer, "enhancer"),
+                triggers=words(triggers), again=whole(again),
                 session=session_of(request),
             )  # fmt: skip
         except SdgenError as error:
