@@ -7,6 +7,7 @@ file of the data folder; a file that cannot be read or written only costs the me
 
 import json
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,33 +18,37 @@ from sdgen.batcher import best_row_count
 log = logging.getLogger(__name__)
 
 ROW_COUNTS = (1, 2, 4, 8, 16, 32)
-REPEATS = 3  # timed calls per row count; the fastest counts
-PATIENCE_SECONDS = 3.0  # stop measuring larger counts once that much time is spent
+REPEATS = 3  # further rounds; the first one also warms up
+PATIENCE_SECONDS = 3.0  # no larger counts once that much time is spent; twice that: no more rounds
 
 
-def measure(step: Callable[[int], bool]) -> dict[int, float]:
+def measure(
+    step: Callable[[int], bool], clock: Callable[[], float] = time.perf_counter
+) -> dict[int, float]:
     """Seconds per forward pass by row count. `step(n)` runs one pass of n rows and waits for it.
 
-    It answers False where n rows do not work (out of memory): no more are tried.
+    It answers False where n rows do not work (out of memory): neither they nor more are told of.
 
-    At least 1, 2 and 4 rows are timed, however slow the machine; slow passes are timed once.
+    Round by round, so that what slows the machine down for a while slows all counts alike; the
+    fastest of each is taken. At least 1, 2 and 4 rows are timed, however slow the machine; slow
+    passes are timed once.
     """
-    begun = time.perf_counter()
+    begun = clock()
     seconds: dict[int, float] = {}
-    for count in ROW_COUNTS:
-        if count > 4 and time.perf_counter() - begun > PATIENCE_SECONDS:
-            break
-        begun_count = time.perf_counter()
-        if not step(count):
-            break
-        best = time.perf_counter() - begun_count
-        for _ in range(REPEATS):
-            if best > PATIENCE_SECONDS / 10 and count > 1:
+    for again in range(1 + REPEATS):
+        for count in ROW_COUNTS:
+            spent = clock() - begun
+            if again and (spent > 2 * PATIENCE_SECONDS or count not in seconds):
                 break
-            begun_count = time.perf_counter()
-            step(count)
-            best = min(best, time.perf_counter() - begun_count)
-        seconds[count] = best
+            if count > 4 and spent > PATIENCE_SECONDS and not again:
+                break
+            if again and count > 1 and seconds[count] > PATIENCE_SECONDS / 10:
+                continue
+            started = clock()
+            if not step(count):
+                seconds = {known: taken for known, taken in seconds.items() if known < count}
+                break
+            seconds[count] = min(seconds.get(count, math.inf), clock() - started)
     return seconds or {1: 0.0}
 
 
