@@ -135,6 +135,7 @@ CALLS: dict[str, Callable[[Gallery, str, str], object]] = {
     "delete": lambda gallery, owner, name: gallery.delete(owner, [name]),
     "restore": lambda gallery, owner, name: gallery.restore(owner, [name]),
     "erase": lambda gallery, owner, name: gallery.erase(owner, [name]),
+    "empty bin": lambda gallery, owner, name: gallery.empty_bin(owner),
     "zip": lambda gallery, owner, name: zipfile.ZipFile(
         io.BytesIO(b"".join(gallery.zip_of(owner, [name])))
     ).namelist(),

@@ -95,6 +95,13 @@ class GallerySequences(RuleBasedStateMachine):
         for name in mine:
             del self.known.pictures[name]
 
+    @rule(owner=OWNERS)
+    def empty_bin(self, owner: str) -> None:
+        mine = self.known.of(owner, list(self.known.pictures), True)
+        assert self.shelf.gallery.empty_bin(owner) == len(mine)
+        for name in mine:
+            del self.known.pictures[name]
+
     @rule(some=SOME)
     def lose_files(self, some: list[int]) -> None:
         for name in set(self.some(some)) & self.known.pictures.keys():

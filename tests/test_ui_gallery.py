@@ -242,6 +242,22 @@ def test_only_what_is_in_the_bin_is_erased(page: GalleryPage, wall: Wall) -> Non
     assert GONE in page.restore(ANN.owner, [gone.id])
 
 
+def test_the_bin_is_emptied_whole_and_asks_before(page: GalleryPage, wall: Wall) -> None:
+    rows = [wall.hang(seed=seed) for seed in range(PAGE_SIZE + 3)]
+    assert "Empty the bin" not in page.section(ANN.owner, shown_from({"only": "bin"}))
+    page.discard(ANN.owner, [row.id for row in rows[1:]])
+    in_bin = page.section(ANN.owner, shown_from({"only": "bin"}))
+    assert f"All {PAGE_SIZE + 2} pictures in the bin are erased from the disk." in in_bin
+    assert 'data-action="empty"' in in_bin
+    for other in ({"only": "bin", "words": "robot"}, {}, {"only": "favourites"}):
+        assert 'data-action="empty"' not in page.section(ANN.owner, shown_from(other))
+    assert GONE in page.empty_bin(BOB.owner)
+    assert f"{PAGE_SIZE + 2} pictures deleted for good." in page.empty_bin(ANN.owner)
+    assert shown(page, {"only": "bin"}) == []
+    assert shown(page) == [rows[0].id]
+    assert GONE in page.empty_bin(ANN.owner)
+
+
 def test_favourites_are_marked_and_unmarked(page: GalleryPage, wall: Wall) -> None:
     ids = [wall.hang(seed=i).id for i in range(3)]
     assert "<p>" not in page.favourite(ANN.owner, ids[:1], True), "the star itself says it"
@@ -303,6 +319,7 @@ def test_pictures_of_others_are_not_there(
         page.discard(BOB.owner, ids),
         page.restore(BOB.owner, [binned.id]),
         page.erase(BOB.owner, [*ids, binned.id]),
+        page.empty_bin(BOB.owner),
         page.pack(BOB.owner, ids),
         page.open(BOB, Shown(), ids[0]).notice,
         page.compare(BOB.owner, ids).notice,

@@ -156,6 +156,18 @@ class Gallery:
             rows = [row for row in self.rows(owner, ids) if row.deleted is not None]
             return erase_rows(self._data_dir, self._history, self._thumbnails, rows)
 
+    def empty_bin(self, owner: str) -> int:
+        """Remove all that an owner has in the bin for good; how many."""
+        if owner == ANYONE:
+            return 0
+        how = "WHERE owner = ? AND deleted IS NOT NULL"
+        with self._moving:
+            with self._history.reading() as db:
+                rows = pictures_of(
+                    db.execute(f"SELECT {PICTURE_COLUMNS} FROM pictures {how}", (clean(owner),))
+                )
+            return erase_rows(self._data_dir, self._history, self._thumbnails, rows)
+
     def tidy(self, *, keep_days: int = 0, keep_bytes: int = 0) -> int:
         """Remove for good what was in the bin too long, and what is above the limits (0: none).
 

@@ -1,6 +1,6 @@
 // Runs once in each part of the Gallery tab: pictures, what is said, two compared.
 // Gradio's names here: element, props, trigger, watch.
-const EVENTS = ["open", "refresh"];
+const EVENTS = ["open", "refresh", "empty"];
 const MANY = ["star", "discard", "restore", "erase", "pack", "compare"]; // of all selected ones
 const MOST = 1000; // pictures that the server takes at once
 const STAYS = 12_000; // milliseconds that a message stays
@@ -94,7 +94,11 @@ element.addEventListener("click", (click) => {
   const { action, name } = button.dataset;
   if (action === "reveal") button.closest(".sd-flagged").classList.add("sd-revealed");
   if (action === "close") dialog?.close();
-  if (action === "ask") element.querySelector(".sd-ask").showModal();
+  if (action === "ask") element.querySelector(`#sd-ask-${name}`).showModal();
+  if (action === "empty") {
+    dialog?.close();
+    none();
+  }
   if (action === "turn") look({ page: Number(button.dataset.page) });
   if (action === "all-pictures") look({ words: "", model: "", adapter: "", since: "", until: "", only: button.dataset.only });
   if (action === "generate") toGenerate();

@@ -131,12 +131,13 @@ class GalleryPage:
         """Remove pictures of the bin for good."""
 
         def deed() -> str:
-            gone = self._studio.gallery.erase(owner, ids)
-            if not gone:
-                return gallery_parts.toast(GONE)
-            return gallery_parts.toast(f"{gallery_tiles.pictures(gone)} deleted for good.")
+            return _erased(self._studio.gallery.erase(owner, ids))
 
         return self._done(ids, deed)
+
+    def empty_bin(self, owner: str) -> str:
+        """Remove all that is in the bin for good."""
+        return self._tried(lambda: _erased(self._studio.gallery.empty_bin(owner)))
 
     def pack(self, owner: str, ids: Sequence[str]) -> str:
         """A zip of the originals: its link, which the page follows by itself."""
@@ -161,6 +162,9 @@ class GalleryPage:
             return gallery_parts.toast(GONE)
         if len(ids) > IDS_MAX:
             return gallery_parts.toast(TOO_MANY)
+        return self._tried(deed)
+
+    def _tried(self, deed: Callable[[], str]) -> str:
         try:
             return deed()
         except SdgenError as error:
@@ -173,6 +177,12 @@ class GalleryPage:
             return shown if found.total else shown._replace(page=0), found
         shown = shown._replace(page=(found.total - 1) // PAGE_SIZE)
         return shown, gallery.search(owner, shown.search, shown.offset, PAGE_SIZE)
+
+
+def _erased(count: int) -> str:
+    return gallery_parts.toast(
+        f"{gallery_tiles.pictures(count)} deleted for good." if count else GONE
+    )
 
 
 def _said(opened: Opened) -> Opened:

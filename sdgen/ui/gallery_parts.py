@@ -55,7 +55,9 @@ def form(models: Sequence[str], adapters: Sequence[str]) -> str:
 def selection_bar(kind: str) -> str:
     """The bar of what can be done with the selected pictures; gallery.js shows it."""
     if kind == "bin":
-        deeds = _deed("restore", "back", "Restore") + _deed("ask", "bin", "Delete for good")
+        deeds = _deed("restore", "back", "Restore") + _deed(
+            "ask", "bin", "Delete for good", name="erase"
+        )
     else:
         on = kind != "favourites"
         deeds = (
@@ -72,8 +74,11 @@ def selection_bar(kind: str) -> str:
     )
 
 
-def _deed(action: str, sign: str, words: str, *, on: bool = True, title: str = "") -> str:
+def _deed(
+    action: str, sign: str, words: str, *, on: bool = True, title: str = "", name: str = ""
+) -> str:
     marks = f' title="{title}"' if title else ""
+    marks += f' data-name="{name}"' if name else ""
     marks += "" if on else ' data-on="false"'
     return (
         f'<button type="button" class="sd-button" data-action="{action}"{marks}>{icon(sign)}'
@@ -81,14 +86,14 @@ def _deed(action: str, sign: str, words: str, *, on: bool = True, title: str = "
     )
 
 
-def question() -> str:
-    """The question before pictures are deleted for good."""
+def question(deed: str, title: str, words: str) -> str:
+    """The question before pictures are deleted for good. deed: the event of a yes."""
     return (
-        '<dialog class="sd-ask" aria-labelledby="sd-ask-title"><h2 id="sd-ask-title">'
-        "Delete for good?</h2><p>The selected pictures are erased from the disk. "
-        'This cannot be undone.</p><div class="sd-actions">'
+        f'<dialog class="sd-ask" id="sd-ask-{deed}" aria-labelledby="sd-ask-{deed}-title">'
+        f'<h2 id="sd-ask-{deed}-title">{title}</h2><p>{words} This cannot be undone.</p>'
+        '<div class="sd-actions">'
         '<button type="button" class="sd-button" data-action="close">Keep them</button>'
-        '<button type="button" class="sd-button sd-danger" data-action="erase">Delete for good'
+        f'<button type="button" class="sd-button sd-danger" data-action="{deed}">Delete for good'
         "</button></div></dialog>"
     )
 

@@ -74,6 +74,7 @@ class GalleryTab:
         pictures.pack(self.pack, None, said, **QUICK)
         pictures.compare(self.set_against, None, [self._compared, said], **QUICK)
         pictures.erase(self.erase, self._search, [pictures, said], **QUICK)
+        pictures.empty(self.empty_bin, self._search, [pictures, said], **QUICK)
         for part in (pictures, said):
             part.restore(self.bring_back, self._search, [pictures, said], **QUICK)
         pictures.discard(self.discard, self._search, [pictures, said], **QUICK)
@@ -139,6 +140,12 @@ class GalleryTab:
     def erase(self, looked: object, request: gr.Request, event: gr.EventData) -> list[Update]:
         """Out of the bin, for good."""
         return self._after(self._page.erase, looked, request, event)
+
+    def empty_bin(self, looked: object, request: gr.Request) -> list[Update]:
+        """All that is in the bin, for good."""
+        owner = self._owner(request)
+        said = self._page.empty_bin(owner)
+        return [self._page.section(owner, shown_from(looked)), said]
 
     def pack(self, request: gr.Request, event: gr.EventData) -> str:
         """The originals as a zip."""

@@ -27,6 +27,19 @@ def section(found: Found, shown: Shown, *, bin_days: int, withhold: bool, now: f
             '<button type="button" class="sd-link" data-action="all" title="All on this page">'
             "Select all</button>"
         )
+    asked = ""
+    if shown.search.bin:
+        asked = question(
+            "erase", "Delete for good?", "The selected pictures are erased from the disk."
+        )
+        if found.rows and not shown.is_narrowed:
+            tools += (
+                '<button type="button" class="sd-link" data-action="ask" data-name="empty">'
+                "Empty the bin</button>"
+            )
+            what = f"All {pictures(found.total)} in the bin are"
+            what = "The picture in the bin is" if found.total == 1 else what
+            asked += question("empty", "Empty the bin?", f"{what} erased from the disk.")
     kind = kind_of(shown)
     return (
         # When it was drawn: a page that is the same again still takes back what a browser marked.
@@ -36,7 +49,7 @@ def section(found: Found, shown: Shown, *, bin_days: int, withhold: bool, now: f
         f'<p class="sd-count" role="status" tabindex="-1">{escape(count(found.total, shown))}</p>'
         f'{tools}<button type="button" class="sd-icon" data-action="refresh" '
         f'aria-label="Look for new pictures" title="Look for new pictures">{icon("refresh")}'
-        f"</button></div>{body}{selection_bar(kind)}{question()}</section>"
+        f"</button></div>{body}{selection_bar(kind)}{asked}</section>"
     )
 
 

@@ -117,6 +117,21 @@ def test_pictures_are_found_marked_deleted_and_brought_back(open_page: Any, wall
     page.locator("dialog[open]").get_by_role("button", name="Delete for good").click()
     expect(page.locator("#gallery-pictures")).to_contain_text("The bin is empty")
 
+    page.get_by_label("All", exact=True).check()
+    expect(page.locator(PICTURES)).to_have_count(2)
+    choose(page, 0, 1)
+    deed(page, "Delete")
+    page.get_by_label("Bin").check()
+    expect(page.locator(PICTURES)).to_have_count(2)
+    page.get_by_role("button", name="Empty the bin").click()
+    question = page.get_by_role("dialog", name="Empty the bin?")
+    expect(question).to_contain_text("All 2 pictures in the bin are erased from the disk.")
+    question.get_by_role("button", name="Delete for good").click()
+    expect(page.locator("#gallery-pictures")).to_contain_text("The bin is empty")
+    expect(page.locator(TOAST)).to_contain_text("2 pictures deleted for good.")
+    page.get_by_label("All", exact=True).check()
+    expect(page.locator("#gallery-pictures")).to_contain_text("No pictures yet")
+
 
 def test_a_selection_goes_over_pages_and_its_zip_holds_the_originals(
     open_page: Any, wall_of: Any
