@@ -8,20 +8,8 @@ from typing import Any
 CHEAP = {"prompt": "x", "steps": 1, "width": 64, "height": 64}
 FIELDS = {
     "generate": (
-        "prompt",
-        "negative_prompt",
-        "model",
-        "seed",
-        "steps",
-        "guidance_scale",
-        "width",
-        "height",
-        "num_images",
-        "sampler",
-        "exact",
-        "enhance",
-        "adapters",
-        "leave_out_prompt",
+        "prompt", "negative_prompt", "model", "seed", "steps", "guidance_scale", "width", "height",
+        "num_images", "sampler", "exact", "enhance", "adapters", "leave_out_prompt",
     ),
     "submit": ("several", "grid_x", "grid_y", "prompt", "seed", "adapters"),
     "job": ("job_id",),
@@ -30,14 +18,14 @@ FIELDS = {
     "adapters": ("model",),
     "inspect_adapter": ("adapter", "model"),
     "verify": ("picture",),
-}
+}  # fmt: skip
 # What the other fields of a call hold.
 OTHERS = {
     "generate": CHEAP,
     "submit": CHEAP,
     "enhance": {"prompt": "x"},
     "inspect_adapter": {"adapter": "minnal-murali"},
-}  # fmt: skip
+}
 ALL = [(endpoint, name) for endpoint, names in FIELDS.items() for name in names]
 
 # What can be nothing, in no field.

@@ -7,7 +7,6 @@ file of the data folder; a file that cannot be read or written only costs the me
 
 import json
 import logging
-import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,20 +34,29 @@ def measure(
     """
     begun = clock()
     seconds: dict[int, float] = {}
-    for again in range(1 + REPEATS):
-        for count in ROW_COUNTS:
-            spent = clock() - begun
-            if again and (spent > 2 * PATIENCE_SECONDS or count not in seconds):
-                break
-            if count > 4 and spent > PATIENCE_SECONDS and not again:
-                break
-            if again and count > 1 and seconds[count] > PATIENCE_SECONDS / 10:
+
+    def timed(count: int) -> float | None:
+        started = clock()
+        return clock() - started if step(count) else None
+
+    for count in ROW_COUNTS:
+        if count > 4 and clock() - begun > PATIENCE_SECONDS:
+            break
+        taken = timed(count)
+        if taken is None:
+            break
+        seconds[count] = taken
+    for _ in range(REPEATS):
+        for count in list(seconds):
+            if count > 1 and seconds[count] > PATIENCE_SECONDS / 10:
                 continue
-            started = clock()
-            if not step(count):
-                seconds = {known: taken for known, taken in seconds.items() if known < count}
+            if clock() - begun > 2 * PATIENCE_SECONDS:
                 break
-            seconds[count] = min(seconds.get(count, math.inf), clock() - started)
+            taken = timed(count)
+            if taken is None:  # others took the memory meanwhile
+                seconds = {known: best for known, best in seconds.items() if known < count}
+                break
+            seconds[count] = min(seconds[count], taken)
     return seconds or {1: 0.0}
 
 

@@ -2,7 +2,7 @@
 
 gallery.py: what is asked of it. search.py: which pictures. files.py: what lies in the folders.
 upkeep.py: rows that follow the files, limits. thumbnails.py, archive.py: small pictures, zips.
-rebuilding.py: the rows anew.
+rebuilding.py: the rows anew. jobs_by_name.py: which job a file is of.
 """
 
 from sdgen.gallery.files import free_bytes

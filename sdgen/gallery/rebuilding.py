@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sdgen.errors import PictureUnreadable, StorageFailed
 from sdgen.gallery.files import picture_files, row_of_file
-from sdgen.gallery.makers import makers
+from sdgen.gallery.jobs_by_name import jobs_by_name
 from sdgen.history import History, PictureRow
 from sdgen.history.columns import ADD_PICTURE, picture_values
 from sdgen.history.database import Database
@@ -64,8 +64,8 @@ def _fill(data_dir: Path, old: Path, new: Database) -> Rebuilt:
             f"The pictures cannot be listed: {error.strerror or 'the disk does not answer'}."
         ) from error
     with new.reading() as db:
-        of = makers(db, (row.id for row in rows.values() if not row.job))
-    for picture_id, (job, index) in of.items():
+        jobs_found = jobs_by_name(db, (row.id for row in rows.values() if not row.job))
+    for picture_id, (job, index) in jobs_found.items():
         rows[picture_id] = dataclasses.replace(rows[picture_id], job=job, index=index)
     values = [picture_values(row) for row in rows.values()]
     for start in range(0, len(values), _AT_ONCE):

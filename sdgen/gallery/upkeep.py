@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sdgen.errors import PictureUnreadable, StorageFailed
 from sdgen.gallery.files import PictureFile, picture_files, remove, row_of_file
-from sdgen.gallery.makers import makers
+from sdgen.gallery.jobs_by_name import jobs_by_name
 from sdgen.gallery.thumbnails import Thumbnails
 from sdgen.history import History, PictureRow
 from sdgen.history.columns import PICTURE_COLUMNS, pictures_of
@@ -70,11 +70,11 @@ def _add(data_dir: Path, history: History, files: Sequence[PictureFile]) -> int:
     """Rows for files that have none; how many files had a recipe."""
     added = 0
     with history.reading() as db:
-        of = makers(db, (file.id for file in files))
+        jobs = jobs_by_name(db, (file.id for file in files))
     for start in range(0, len(files), _AT_ONCE):
         rows = []
         for file in files[start : start + _AT_ONCE]:
-            job, index = of.get(file.id, ("", 0))
+            job, index = jobs.get(file.id, ("", 0))
             with contextlib.suppress(PictureUnreadable):
                 rows.append(replace(row_of_file(data_dir, file), job=job, index=index))
         history.add_pictures(rows)

@@ -162,8 +162,7 @@ class PicturesRun:
         path = self._place.folder / f"{self._name(index)}.png"
         gallery = self._tools.gallery()
         row = gallery.find(path.stem, self._row.owner)
-        if row is None or not row.job:  # a row made from the file alone does not know its job
-            path = path if row is None else gallery.path(row)
+        if row is None:  # the app was killed between the file and its row
             try:
                 recipe = read_recipe(path)
             except PictureUnreadable:

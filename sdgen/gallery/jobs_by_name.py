@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sdgen.pictures import index_of_name, job_picture_name, time_of_name
 
 
-def makers(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[str, int]]:
+def jobs_by_name(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[str, int]]:
     """(job, index) of those pictures whose names are a known job's. Looks through the jobs once."""
     indices: dict[int, set[int]] = {}  # by the millisecond in which a job was taken in
     wanted = set(ids)
