@@ -5,20 +5,25 @@
 #
 # For NVIDIA cards: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 and, with
 # NVIDIA's container toolkit, `docker run --gpus all`.
-ARG PYTHON=3.12
-FROM python:${PYTHON}-slim
+# python:3.12-slim for any processor, as it was when the versions below were tested.
+ARG BASE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
+FROM ${BASE}
 
 # PyPI's own torch brings gigabytes of CUDA, so the build is chosen here; the CPU's if nothing is.
+# torchvision has to be of the same build.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH=2.13.0
+ARG TORCHVISION=0.28.0
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 
 WORKDIR /app
-COPY requirements.txt ./
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch' requirements.txt)" \
- && pip install -r requirements.txt "c2pa-python>=0.38"
+COPY requirements-docker.txt ./
+RUN pip install --index-url "$TORCH_INDEX" "torch==$TORCH" "torchvision==$TORCHVISION" \
+ && pip install --require-hashes --no-deps -r requirements-docker.txt \
+ && pip check
 COPY app.py LICENSE ./
 COPY sdgen ./sdgen
 COPY lora ./lora
