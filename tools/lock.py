@@ -3,6 +3,7 @@
     python -m tools.lock             after a change of pyproject.toml; moves no version needlessly
     python -m tools.lock --upgrade   the newest versions that the ranges allow; then run the tests
     python -m tools.lock --check     does this environment hold that set? Names what differs
+    python -m tools.lock --ranges    what pyproject.toml allows, for `pip install -r /dev/stdin`
 
 requirements.txt          the app, every package to the exact version, for each system and Python
 requirements-dev.txt      what tests and checks need beside it
@@ -27,6 +28,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 APP, DEV, DOCKER = "requirements.txt", "requirements-dev.txt", "requirements-docker.txt"
+EXTRAS = ("mcp", "c2pa", "prodigy")  # of pyproject.toml; "vision" is torch's companion
 PYTHON_MIN, PYTHON_DOCKER = "3.11", "3.12"
 # The Python of the Space that README's header asks for. Only there does this exact version stand
 # for a machine, as a Space's builder reads nothing else of ours; any other one may have it too.
@@ -41,11 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     deed = parser.add_mutually_exclusive_group()
     deed.add_argument("--upgrade", action="store_true")
     deed.add_argument("--check", action="store_true")
+    deed.add_argument("--ranges", action="store_true")
     options = parser.parse_args(arguments)
     if options.check:
         wrong = differences((ROOT / APP, ROOT / DEV))
         print("\n".join(wrong) or "This environment holds the tested set.")
         return 1 if wrong else 0
+    if options.ranges:
+        print("\n".join(ranges()))
+        return 0
     write_locks(upgrade=options.upgrade)
     return 0
 
@@ -53,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def write_locks(upgrade: bool) -> None:
     """The three files anew. Raises CalledProcessError where the ranges do not go together."""
     more = ["--upgrade"] if upgrade else []
-    extras = [word for extra in ("mcp", "c2pa", "prodigy") for word in ("--extra", extra)]
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     # All in one first: an extra may hold a package of the app back (gradio[mcp] does pydantic).
     everything = _compile(DEV, "--python-version", PYTHON_MIN, *more, *extras, "--group", "dev")
     app = _blocks(_compile(APP, "--python-version", PYTHON_MIN, "-c", DEV))
@@ -67,10 +73,17 @@ def write_locks(upgrade: bool) -> None:
     _write(DOCKER, _blocks(hashed))
 
 
+def ranges() -> list[str]:
+    """The requirements of pyproject.toml: the app, the tested extras, the development group."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = table["project"]["optional-dependencies"]
+    found = [*table["project"]["dependencies"], *table["dependency-groups"]["dev"]]
+    return found + [text for extra in EXTRAS for text in extras[extra]]
+
+
 def torch_ranges() -> tuple[tuple[str, str], tuple[str, str]]:
     """(limits, marker) of torch in the app's lock: on a Space, and everywhere else."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (torch,) = (r for r in map(Requirement, project["dependencies"]) if r.name == "torch")
+    (torch,) = (wanted for wanted in map(Requirement, ranges()) if wanted.name == "torch")
     return (
         (f"{torch.specifier},{TORCH_SPACE}", f"python_full_version == '{PYTHON_SPACE}'"),
         (str(torch.specifier), f"python_full_version != '{PYTHON_SPACE}'"),
