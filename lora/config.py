@@ -240,7 +240,7 @@ def family_of(spec: ModelSpec, hub_cache: Path | None = None) -> BaseFamily:
     Raises DownloadNeeded or ModelUnavailable where it is not here, InvalidRecipe where it is of a
     kind that cannot be trained.
     """
-    folder = local_folder(spec, hub_cache)
+    folder = local_folder(replace(spec, safety_checker=False), hub_cache)
     try:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))

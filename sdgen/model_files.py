@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +21,15 @@ from sdgen.model_formats import (
     CheckpointKind,
     ModelIndex,
     checkpoint_kind,
-    choose_weights,
-    folder_variant,
     missing_parts,
+    missing_settings,
     names_on_disk,
     parse_index,
-    read_header,
+    part_weights,
     read_index,
     read_json,
     weight_files,
+    without_checker,
 )
 from sdgen.models import (
     FileSource,
@@ -39,6 +39,7 @@ from sdgen.models import (
     hub_folder,
     settings_beside,
 )
+from sdgen.safetensors_header import read_whole_header, size_in_words
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -68,6 +69,41 @@ class SettingsNeeded(DownloadNeeded):
         )
 
 
+class PartlyHere(DownloadNeeded):
+    """A model of the Hub is on this machine but for some of its files."""
+
+    def __init__(self, model: str, download_bytes: int, missing: tuple[str, ...]) -> None:
+        super().__init__(model, download_bytes)
+        self.missing = missing
+        how = "Nothing is downloaded before you say so."
+        if set(_parts_of(missing)) <= _CHECKER:
+            how = f"It can be used without: SDGEN_SAFETY_CHECKER=false. {how}"
+        self.args = (
+            f"The model '{model}' is on this machine only in part: {', '.join(missing)} must be "
+            f"downloaded still. {how}",
+        )
+
+
+class _Incomplete(ModelUnavailable):
+    """A folder lacks files; `missing` is as `missing_parts`."""
+
+    def __init__(self, title: str, missing: tuple[str, ...]) -> None:
+        told = " ".join(missing)
+        more = " sdgen reads safetensors only." if "pickled" in told else ""
+        if set(_parts_of(missing)) <= _CHECKER:
+            more += " It can be used without: SDGEN_SAFETY_CHECKER=false."
+        super().__init__(f"The model '{title}' is incomplete: {', '.join(missing)}.{more}")
+        self.missing = missing
+
+
+_CHECKER = {"safety_checker", "feature_extractor"}
+
+
+def _parts_of(missing: tuple[str, ...]) -> Iterator[str]:
+    """The parts that sentences of `missing_parts` are about."""
+    return (text.partition(" ")[0] for text in missing)
+
+
 # --- on this machine ------------------------------------------------------------------------
 
 
@@ -81,14 +117,18 @@ def local_folder(spec: ModelSpec, hub_cache: Path | None = None) -> Path:
         case FolderSource(path):
             if not path.is_dir():
                 raise ModelUnavailable(_folder_gone(spec))
-            _check_complete(path, spec.title, settings_only=False)
+            _check_complete(path, spec)
             return path
         case FileSource(path):
             return _settings_folder(spec, path, hub_cache)
         case HubSource() as source:
             folder = hub_folder(source, hub_cache)
-            if folder is None or not _is_complete(folder, settings_only=False):
+            if folder is None or not (folder / "model_index.json").is_file():
                 raise DownloadNeeded(spec.name, spec.download_bytes)
+            try:
+                _check_complete(folder, spec)
+            except _Incomplete as error:
+                raise PartlyHere(spec.name, spec.download_bytes, error.missing) from error
             return folder
 
 
@@ -109,47 +149,48 @@ def _folder_gone(spec: ModelSpec) -> str:
 
 def _settings_folder(spec: ModelSpec, path: Path, hub_cache: Path | None) -> Path:
     kind = checkpoint_kind(path)
-    beside = settings_beside(path)
+    beside = settings_beside(path, kind)
     if beside is not None:
-        _check_complete(beside, spec.title, settings_only=True)
+        missing = missing_settings(beside, read_index(beside))
+        if missing:
+            raise _Incomplete(spec.title, missing)
         return beside
     source = _SETTINGS[kind]
     folder = hub_folder(source, hub_cache)
-    if folder is None or not _is_complete(folder, settings_only=True):
+    if folder is None or not _has_settings(folder):
         raise SettingsNeeded(spec.title, _SETTINGS_BYTES, source.repo)
     return folder
 
 
-def _is_complete(folder: Path, *, settings_only: bool) -> bool:
+def _has_settings(folder: Path) -> bool:
     try:
-        _check_complete(folder, folder.name, settings_only=settings_only)
+        return not missing_settings(folder, read_index(folder))
     except ModelUnavailable:
         return False
-    return True
 
 
-def _check_complete(folder: Path, title: str, *, settings_only: bool) -> None:
-    """Raises ModelUnavailable naming what the folder lacks; reads headers, not weights."""
+def _check_complete(folder: Path, spec: ModelSpec) -> None:
+    """Raises _Incomplete naming what the folder lacks, and ModelUnavailable for a weights file that
+    cannot be read; reads headers, not weights."""
     index = read_index(folder)
-    if settings_only:
-        index = _without_checker(index)
-    names: Mapping[str, tuple[str, ...]] = names_on_disk(folder, index)
-    if settings_only:
-        names = {part: (*found, "model.safetensors") for part, found in names.items()}
-    missing = missing_parts(names, index)
+    if not spec.safety_checker:
+        index = without_checker(index)
+    missing = missing_parts(names_on_disk(folder, index), index)
     if missing:
-        pickled = " sdgen reads safetensors only." if "pickled" in " ".join(missing) else ""
-        raise ModelUnavailable(f"The model '{title}' is incomplete: {', '.join(missing)}.{pickled}")
-    if not settings_only:
-        for file in weight_files(folder, index):
-            read_header(file)
+        raise _Incomplete(spec.title, missing)
+    for file in weight_files(folder, index, _variant(spec)):
+        name = f"{file.parent.name}/{file.name}"
+        header = read_whole_header(file, name)
+        if header.surplus:
+            raise ModelUnavailable(
+                f"'{name}' has {size_in_words(header.surplus)} behind its end that belong to no "
+                f"tensor; nothing is missing in it. Cut it to {header.end} bytes "
+                "(`truncate -s`), or fetch it again."
+            )
 
 
-def _without_checker(index: ModelIndex) -> ModelIndex:
-    """The parts that a single checkpoint is loaded with."""
-    left_out = {"safety_checker", "feature_extractor", "image_encoder"}
-    parts = {part: kind for part, kind in index.components.items() if part not in left_out}
-    return ModelIndex(index.pipeline, parts)
+def _variant(spec: ModelSpec) -> str | None:
+    return spec.source.variant if isinstance(spec.source, HubSource) else None
 
 
 # --- fetching -------------------------------------------------------------------------------
@@ -231,6 +272,8 @@ def _wanted(spec: ModelSpec, hub_cache: Path | None, endpoint: str | None) -> _W
         info = api.model_info(source.repo, revision=source.revision, files_metadata=True)
         sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
         index = _remote_index(api, source, sizes)
+    if settings_only or not spec.safety_checker:
+        index = without_checker(index)
     chosen = _choose(source, index, sizes, settings_only=settings_only)
     here = hub_folder(replace(source, revision=str(info.sha)), hub_cache)
     missing = [name for name in chosen if here is None or not (here / name).is_file()]
@@ -241,8 +284,6 @@ def _choose(
     source: HubSource, index: ModelIndex, sizes: Mapping[str, int], *, settings_only: bool
 ) -> tuple[str, ...]:
     """Of a repository's files those that loading reads. Raises ModelUnavailable."""
-    if settings_only:
-        index = _without_checker(index)
     names: dict[str, list[str]] = {}
     for name in sizes:
         part, slash, file_name = name.partition("/")
@@ -264,9 +305,8 @@ def _choose(
             f"'{source.repo}' cannot be used: it lacks {', '.join(missing)}; "
             "sdgen reads safetensors only."
         )
-    variant = folder_variant(names, index, source.variant)
-    for part in index.with_weights:
-        chosen |= {f"{part}/{name}" for name in choose_weights(names.get(part, ()), variant)}
+    for part, files in part_weights(names, index, source.variant).items():
+        chosen |= {f"{part}/{name}" for name in files}
     return tuple(sorted(chosen))
 
 
@@ -344,9 +384,8 @@ def model_hash(spec: ModelSpec, cache_dir: Path | None, hub_cache: Path | None =
         if isinstance(spec.source, FileSource):
             return known.of(spec.source.path)
         folder = local_folder(spec, hub_cache)
-        variant = spec.source.variant if isinstance(spec.source, HubSource) else None
         whole = hashlib.sha256()
-        for file in weight_files(folder, read_index(folder), variant):
+        for file in weight_files(folder, read_index(folder), _variant(spec)):
             whole.update(f"{file.parent.name}/{file.name}\0{known.of(file)}\n".encode())
         return whole.hexdigest()
     except OSError as error:

@@ -1,29 +1,57 @@
-"""What a model on disk is, told from names and headers alone: diffusers folders and checkpoints.
+"""What a model on disk is, told from names and headers alone: folders in diffusers' layout.
 
-Nothing here imports torch, runs code of a model or unpickles anything. A file is what its content
-says, never what its suffix says.
+Single files: safetensors_header.py, checkpoint_kinds.py and prediction.py, whose names for the
+others are here as well. Nothing imports torch, runs code of a model or unpickles anything.
 """
 
 import json
 import re
-import statistics
-import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from sdgen.checkpoint_kinds import CheckpointKind, checkpoint_kind
 from sdgen.errors import ModelUnavailable
+from sdgen.prediction import predicts_velocity
+from sdgen.safetensors_header import (
+    PICKLED,
+    TensorEntry,
+    is_lfs_pointer,
+    lfs_sentence,
+    read_header,
+)
 
-HEADER_BYTES_MAX = 100_000_000  # the safetensors library's own limit
+__all__ = [
+    "PICKLED",
+    "CheckpointKind",
+    "ModelIndex",
+    "TensorEntry",
+    "checkpoint_kind",
+    "choose_weights",
+    "folder_variant",
+    "guidance_is_embedded",
+    "matches_flow",
+    "missing_parts",
+    "missing_settings",
+    "names_on_disk",
+    "native_size",
+    "parse_index",
+    "part_weights",
+    "plain_weight_name",
+    "predicts_velocity",
+    "read_header",
+    "read_index",
+    "read_json",
+    "shard_list_is_stale",
+    "variant_of",
+    "weight_files",
+    "without_checker",
+]
+
 JSON_BYTES_MAX = 50_000_000  # model_index.json, configs, vocabularies are far below
-
-CheckpointKind = Literal["sd1", "sd2", "sdxl"]
-
-PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")  # torch's zip, and bare pickles
 _WEIGHTS = re.compile(
-    r"^(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[A-Za-z]\w*))?"
+    r"^(?P<stem>diffusion_pytorch_model|model)(?:\.(?P<variant>[A-Za-z]\w*))?"
     r"(?:-(?P<part>\d{5})-of-(?P<parts>\d{5}))?(?:\.(?P<late_variant>[A-Za-z]\w*))?\.safetensors$"
 )
 _COMPONENT_NAME = re.compile(r"[A-Za-z]\w*\Z")
@@ -94,12 +122,36 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > JSON_BYTES_MAX:
             raise ModelUnavailable(f"'{name}' is too large to be settings.")
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"'{name}' cannot be read; the model is damaged.") from error
+        content = path.read_bytes()
+        raw = json.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise ModelUnavailable(f"'{name}' cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        if is_lfs_pointer(content):
+            raise ModelUnavailable(lfs_sentence(name, content)) from error
+        raise ModelUnavailable(f"'{name}' is not JSON; the model is damaged.") from error
     if not isinstance(raw, dict):
         raise ModelUnavailable(f"'{name}' is not a JSON object.")
     return raw
+
+
+def without_checker(index: ModelIndex) -> ModelIndex:
+    """The parts without the safety checker and what prepares pictures for it."""
+    if "safety_checker" not in index.components:
+        return index
+    left_out = {"safety_checker", "feature_extractor"}
+    parts = {part: kind for part, kind in index.components.items() if part not in left_out}
+    return ModelIndex(index.pipeline, parts)
+
+
+def missing_settings(folder: Path, index: ModelIndex) -> tuple[str, ...]:
+    """What a folder lacks to be the settings and tokenizers of a single checkpoint."""
+    left_out = {"safety_checker", "feature_extractor", "image_encoder"}
+    parts = {part: kind for part, kind in index.components.items() if part not in left_out}
+    names = {
+        part: (*found, "model.safetensors") for part, found in names_on_disk(folder, index).items()
+    }
+    return missing_parts(names, ModelIndex(index.pipeline, parts))
 
 
 def native_size(folder: Path, index: ModelIndex) -> tuple[int, int] | None:
@@ -151,39 +203,78 @@ def _vae_factor(folder: Path, index: ModelIndex) -> int:
 def choose_weights(names: Collection[str], variant: str | None) -> tuple[str, ...]:
     """Of one part's file names those to load: the variant's if there are any, else the plain ones.
 
-    Empty when there is no whole set of safetensors files.
+    Empty when there is no whole set of safetensors files of either. One whole file goes before a
+    whole set of shards. Leftovers of another cutting ("-of-00002" among "-of-00003") do not count.
     """
-    sets: dict[str | None, list[tuple[str, int]]] = {}
-    for name in sorted(names):
-        match = _WEIGHTS.match(name)
-        if match:
-            kind = match["variant"] or match["late_variant"]
-            sets.setdefault(kind, []).append((name, int(match["parts"] or 1)))
+    sets = _weight_sets(names)
     for kind in dict.fromkeys((variant, None)):
-        files = sets.get(kind, [])
-        single = [name for name, parts in files if parts == 1]
-        if single:
-            return (single[0],)
-        shards = tuple(name for name, _ in files)
-        if shards and len(shards) == files[0][1]:
-            return shards
+        whole = [files for files in sets.get(kind, {}).values() if files]
+        if whole:
+            return min(whole, key=len)
     return ()
+
+
+def part_weights(
+    names: Mapping[str, Collection[str]], index: ModelIndex, wanted: str | None
+) -> dict[str, tuple[str, ...]]:
+    """The weight files to load of each part; `names` are the file names of all parts.
+
+    Each part is looked at by itself: the wanted variant, else the plain files, else what there is
+    (fp16, bf16, fp32, any other but those for training on, non_ema), for makers leave the plain
+    files out, and mix. An empty tuple where a part has no whole set.
+    """
+    return {part: _part_weights(names.get(part, ()), wanted) for part in index.with_weights}
+
+
+def _part_weights(names: Collection[str], wanted: str | None) -> tuple[str, ...]:
+    others = sorted(kind for kind in _weight_sets(names) if kind and "non_ema" not in kind)
+    for variant in dict.fromkeys((wanted, None, "fp16", "bf16", "fp32", *others)):
+        if found := choose_weights(names, variant):
+            return found
+    return ()
+
+
+def _weight_sets(
+    names: Collection[str],
+) -> dict[str | None, dict[tuple[str, int], tuple[str, ...]]]:
+    """Variant -> (stem, number of files) -> those files, () where some of them are missing."""
+    sets: dict[str | None, dict[tuple[str, int], tuple[str, ...]]] = {}
+    for name in sorted(names):
+        if match := _WEIGHTS.match(name):
+            kind = match["variant"] or match["late_variant"]
+            key = (match["stem"], int(match["parts"] or 1))
+            of_kind = sets.setdefault(kind, {})
+            of_kind[key] = (*of_kind.get(key, ()), name)
+    return {
+        kind: {key: files if len(files) == key[1] else () for key, files in groups.items()}
+        for kind, groups in sets.items()
+    }
+
+
+def variant_of(weights: Collection[str]) -> str | None:
+    """The variant of one part's weight files; None for the plain ones."""
+    match = next((found for name in weights if (found := _WEIGHTS.match(name))), None)
+    return (match["variant"] or match["late_variant"]) if match else None
+
+
+def plain_weight_name(name: str) -> str:
+    """A weight file's name without its variant: "model.bf16.safetensors" -> "model.safetensors"."""
+    match = _WEIGHTS.match(name)
+    if match is None:
+        return name
+    shard = f"-{match['part']}-of-{match['parts']}" if match["parts"] else ""
+    return f"{match['stem']}{shard}.safetensors"
 
 
 def folder_variant(
     names: Mapping[str, Collection[str]], index: ModelIndex, wanted: str | None
 ) -> str | None:
-    """The variant to load a model with; `names` are the file names of each of its parts.
+    """The variant that a model is loaded with; `names` are the file names of each of its parts.
 
-    The wanted one where any part has it, else the plain one; "fp16" where plain files lack.
+    None: the plain files. Parts that lack it have plain ones, or another: see `part_weights`.
     """
-    parts = [names.get(part, ()) for part in index.with_weights]
-    for variant in dict.fromkeys((wanted, None, "fp16")):
-        chosen = [choose_weights(part, variant) for part in parts]
-        plain = [choose_weights(part, None) for part in parts]
-        if all(chosen) and (variant is None or chosen != plain):
-            return variant
-    return None
+    chosen = part_weights(names, index, wanted)
+    return next((kind for files in chosen.values() if (kind := variant_of(files))), None)
 
 
 def names_on_disk(folder: Path, index: ModelIndex) -> dict[str, tuple[str, ...]]:
@@ -198,13 +289,33 @@ def names_on_disk(folder: Path, index: ModelIndex) -> dict[str, tuple[str, ...]]
 
 def weight_files(folder: Path, index: ModelIndex, wanted: str | None = None) -> tuple[Path, ...]:
     """All weight files that loading will read, in a stable order."""
-    names = names_on_disk(folder, index)
-    variant = folder_variant(names, index, wanted)
-    return tuple(
-        folder / part / name
-        for part in sorted(index.with_weights)
-        for name in choose_weights(names.get(part, ()), variant)
-    )
+    chosen = part_weights(names_on_disk(folder, index), index, wanted)
+    return tuple(folder / part / name for part in sorted(chosen) for name in chosen[part])
+
+
+def shard_list_is_stale(place: Path, weights: Collection[str]) -> bool:
+    """True where a part's list of shards is not that of the weight files to load.
+
+    place: the part's folder. A list that names files that are gone, or not these, is left behind
+    when a model is saved again in another cutting. diffusers believes any list that it finds.
+    """
+    lists = sorted(place.glob("*.safetensors.index*.json"))
+    shards = set(weights) if len(weights) > 1 else set()
+    kind = variant_of(weights)
+    for file in lists:
+        marks = file.name.removesuffix(".json").split(".")[1:]
+        if kind is not None and kind not in marks:
+            continue  # of other files than those
+        if kind is None and len(marks) != 2:
+            continue
+        try:
+            raw = read_json(file)
+        except ModelUnavailable:
+            return True
+        listed = raw.get("weight_map")
+        if not isinstance(listed, dict) or "metadata" not in raw or set(listed.values()) != shards:
+            return True
+    return False
 
 
 def missing_parts(names: Mapping[str, Collection[str]], index: ModelIndex) -> tuple[str, ...]:
@@ -213,12 +324,11 @@ def missing_parts(names: Mapping[str, Collection[str]], index: ModelIndex) -> tu
     for part, (_, kind) in index.components.items():
         have = set(names.get(part, ()))
         if _needs_weights(kind):
-            weights = choose_weights(have, None) or choose_weights(have, "fp16")
+            weights = _part_weights(have, None)
             if "config.json" not in have:
                 missing.append(f"{part} (config.json)")
             elif not weights:
-                pickled = any(name.endswith(PICKLED) for name in have)
-                missing.append(f"{part} (only pickled weights)" if pickled else f"{part} (weights)")
+                missing.append(f"{part} ({_what_lacks(have)})")
             elif len(weights) > 1 and not any(".safetensors.index." in name for name in have):
                 missing.append(f"{part} (list of its shards)")
         elif "Tokenizer" in kind:
@@ -227,6 +337,16 @@ def missing_parts(names: Mapping[str, Collection[str]], index: ModelIndex) -> tu
         elif kind.endswith("Scheduler") and "scheduler_config.json" not in have:
             missing.append(f"{part} (scheduler_config.json)")
     return tuple(missing)
+
+
+def _what_lacks(have: Collection[str]) -> str:
+    """Why a part's file names hold no whole set of weights."""
+    for groups in _weight_sets(have).values():
+        for _, parts in groups:
+            if parts > 1:
+                here = sum(f"-of-{parts:05d}" in name for name in have)
+                return f"{here} of its {parts} shards are there"
+    return "only pickled weights" if any(name.endswith(PICKLED) for name in have) else "weights"
 
 
 _TOKENIZER_FILES = {
@@ -247,141 +367,3 @@ def _needs_weights(kind: str) -> bool:
         or "Processor" in kind
         or "FeatureExtractor" in kind
     )
-
-
-# --- single files ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TensorEntry:
-    """One tensor of a safetensors header: type name, shape, and its bytes in the file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int  # bytes from the begin of the file
-    end: int
-
-
-def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors that a safetensors file says it holds, without reading them.
-
-    Raises ModelUnavailable: pickled, not safetensors, damaged, or cut short.
-    """
-    name = path.name
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            first = file.read(8)
-            length = int.from_bytes(first, "little")
-            if len(first) < 8 or not 2 <= length <= HEADER_BYTES_MAX:
-                raise ModelUnavailable(_no_safetensors(path, first))
-            text = file.read(length)
-    except OSError as error:
-        raise ModelUnavailable(f"'{name}' cannot be read: {error.strerror}.") from error
-    if len(text) < length:
-        looks_pickled = first.startswith(_PICKLE_STARTS)
-        raise ModelUnavailable(_no_safetensors(path, first) if looks_pickled else _cut_short(name))
-    try:
-        header = json.loads(text)
-        entries = {
-            key: TensorEntry(
-                str(value["dtype"]),
-                tuple(int(side) for side in value["shape"]),
-                8 + length + int(value["data_offsets"][0]),
-                8 + length + int(value["data_offsets"][1]),
-            )
-            for key, value in header.items()
-            if key != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ModelUnavailable(
-            f"'{name}' is not a safetensors file, or its header is damaged."
-        ) from error
-    if not entries:
-        raise ModelUnavailable(f"'{name}' holds no tensors.")
-    if max(entry.end for entry in entries.values()) != size:
-        raise ModelUnavailable(_cut_short(name))
-    return entries
-
-
-def _no_safetensors(path: Path, first: bytes) -> str:
-    if first.startswith(_PICKLE_STARTS) or path.suffix.lower() in PICKLED:
-        return (
-            f"'{path.name}' is a pickled checkpoint; sdgen reads safetensors only, because a "
-            "pickled file can run any code. Look for the .safetensors version of it."
-        )
-    return f"'{path.name}' is not a safetensors file."
-
-
-def _cut_short(name: str) -> str:
-    return f"'{name}' is damaged or was not downloaded to its end; please fetch it again."
-
-
-def checkpoint_kind(path: Path) -> CheckpointKind:
-    """Which base model a single checkpoint file holds, from the names in its header.
-
-    Raises ModelUnavailable, saying what it is instead (a LoRA, an inpainting model, one part ...).
-    """
-    entries = read_header(path)
-    keys = entries.keys()
-    name = path.name
-
-    def holds(*starts: str) -> bool:
-        return any(key.startswith(starts) for key in keys)
-
-    if any(".lora_" in key or key.startswith("lora_") for key in keys):
-        raise ModelUnavailable(f"'{name}' is a LoRA, not a base model; add it as a LoRA instead.")
-    first = entries.get("model.diffusion_model.input_blocks.0.0.weight")
-    if first is None:
-        if holds("down_blocks.", "encoder.down", "first_stage_model.", "decoder.up"):
-            raise ModelUnavailable(f"'{name}' is one part of a model, not a whole checkpoint.")
-        raise ModelUnavailable(
-            f"'{name}' is not a Stable Diffusion 1.x, 2.x or XL checkpoint; "
-            "give such a model as a folder in diffusers' layout or as a Hub id."
-        )
-    if len(first.shape) != 4 or first.shape[1] != 4:
-        raise ModelUnavailable(
-            f"'{name}' needs a picture as input (inpainting or editing); sdgen draws from text."
-        )
-    if not holds("first_stage_model."):
-        raise ModelUnavailable(f"'{name}' holds no VAE, so it cannot draw pictures by itself.")
-    if holds("conditioner.embedders.1."):
-        return "sdxl"
-    if holds("conditioner."):
-        raise ModelUnavailable(f"'{name}' is a refiner of SDXL, which needs a picture as input.")
-    if holds("cond_stage_model.transformer."):
-        return "sd1"
-    if holds("cond_stage_model.model."):
-        return "sd2"
-    raise ModelUnavailable(f"'{name}' holds no text encoder, so it cannot read a prompt.")
-
-
-def predicts_velocity(path: Path) -> bool:
-    """Whether an SD 2.x checkpoint was trained on v-prediction (2.x at 768 px) or on noise.
-
-    The file does not say. As in ComfyUI, the spread of one bias tells: above 0.09 is velocity.
-    """
-    key = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-    entry = read_header(path).get(key)
-    if entry is None or entry.end - entry.start > 1_000_000:
-        return False
-    with path.open("rb") as file:
-        file.seek(entry.start)
-        raw = file.read(entry.end - entry.start)
-    values = _floats(entry.dtype, raw)
-    if not values:
-        return False
-    return statistics.pstdev(values) > 0.09
-
-
-def _floats(dtype: str, raw: bytes) -> list[float]:
-    match dtype:
-        case "F32":
-            return [value for (value,) in struct.iter_unpack("<f", raw)]
-        case "F16":
-            return [value for (value,) in struct.iter_unpack("<e", raw)]
-        case "BF16":
-            wide = b"".join(b"\x00\x00" + raw[i : i + 2] for i in range(0, len(raw), 2))
-            return [value for (value,) in struct.iter_unpack("<f", wide)]
-        case _:
-            return []

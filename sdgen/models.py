@@ -9,19 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from sdgen.checkpoint_kinds import CheckpointKind, kind_of, text_width
 from sdgen.errors import ModelUnavailable
 from sdgen.model_formats import (
     ModelIndex,
-    checkpoint_kind,
     guidance_is_embedded,
     matches_flow,
+    missing_settings,
     native_size,
     parse_index,
-    predicts_velocity,
     read_index,
     read_json,
 )
+from sdgen.prediction import Prediction, file_prediction, folder_prediction, modelspec_size
 from sdgen.request import GenerateRequest, Sampler, random_seed
+from sdgen.safetensors_header import read_whole_header
 
 ASSETS = Path(__file__).parent / "assets"
 DEFAULT_MODEL = "picturebook"
@@ -72,6 +74,7 @@ class ModelSpec:
     sampler: Sampler = "dpmpp_2m"
     ignores: frozenset[str] = frozenset()  # fields of GenerateRequest without effect here
     words: "ModelWords | None" = field(default=None, repr=False)  # where its vocabulary is known
+    safety_checker: bool = True  # False: the operator does without, and its files may be absent
 
     def request(self, **given: object) -> GenerateRequest:
         """A checked request with this model's defaults for all that is absent or None.
@@ -291,19 +294,19 @@ def _hub_spec(name: str, source: HubSource, hub_cache: Path | None) -> ModelSpec
 
 
 def _file_spec(name: str, path: Path) -> ModelSpec:
-    """A single checkpoint: its header tells the kind; settings beside it tell its size."""
-    kind = checkpoint_kind(path)
-    side = 512
-    if kind == "sdxl":
-        side = 1024
-    elif kind == "sd2" and predicts_velocity(path):
+    """A single checkpoint: its header and the settings beside it tell kind, size and sampler."""
+    header = read_whole_header(path)
+    kind = kind_of(header, path.name)
+    beside = settings_beside(path, kind)
+    prediction = file_prediction(path, header, kind, beside)
+    side = 1024 if kind == "sdxl" else 512
+    if kind == "sd2" and prediction.type == "v_prediction":
         side = 768
-    size: tuple[int, int] | None = None
-    beside = settings_beside(path)
-    if beside is not None:
+    size = modelspec_size(header.metadata)
+    if size is None and beside is not None:
         size = native_size(beside, read_index(beside))
     width, height = size or (side, side)
-    return ModelSpec(
+    spec = ModelSpec(
         name=name,
         title=path.stem,
         family="whole" if kind == "sdxl" else "sd",
@@ -313,12 +316,49 @@ def _file_spec(name: str, path: Path) -> ModelSpec:
         height=height,
         words=None if beside is None else read_words(beside),
     )
+    return _with_habits_of(prediction, spec)
 
 
-def settings_beside(checkpoint: Path) -> Path | None:
-    """The folder in diffusers' layout named like the checkpoint without its suffix, or None."""
-    folder = checkpoint.with_suffix("")
-    return folder if (folder / "model_index.json").is_file() else None
+def _with_habits_of(prediction: Prediction, spec: ModelSpec) -> ModelSpec:
+    """The spec with the sampler that suits what the model predicts."""
+    if prediction.edm is not None:
+        if prediction.type == "epsilon":  # Playground 2.5; figures of its model card
+            return replace(spec, sampler="dpmpp_2m_karras", steps=50, guidance_scale=3.0)
+        return replace(spec, sampler="euler")
+    if prediction.zero_snr:
+        # Karras' levels would spend most steps where all is noise; NoobAI's card names Euler.
+        return replace(spec, sampler="euler", guidance_scale=min(spec.guidance_scale, 5.0))
+    return spec
+
+
+PIPELINES: dict[CheckpointKind, str] = {  # of the settings that suit a single file
+    "sd1": "StableDiffusionPipeline",
+    "sd2": "StableDiffusionPipeline",
+    "sdxl": "StableDiffusionXLPipeline",
+}
+
+
+def settings_beside(checkpoint: Path, kind: CheckpointKind) -> Path | None:
+    """The folder in diffusers' layout with a checkpoint's settings and tokenizers, or None.
+
+    It is named like the checkpoint without its suffix; else the checkpoint's own folder will do,
+    where that is one of its kind, as repositories have both.
+    """
+    named = checkpoint.with_suffix("")
+    if (named / "model_index.json").is_file():
+        return named
+    around = checkpoint.parent
+    if not (around / "model_index.json").is_file():
+        return None
+    try:
+        index = read_index(around)
+        if index.pipeline != PIPELINES[kind] or missing_settings(around, index):
+            return None
+        width = read_json(around / "unet" / "config.json").get("cross_attention_dim")
+        reads = text_width(read_whole_header(checkpoint).tensors)
+    except ModelUnavailable:
+        return None
+    return around if reads is None or width == reads else None
 
 
 STEPPED_PIPELINES = frozenset({"StableDiffusionPipeline", "LatentConsistencyModelPipeline"})
@@ -346,13 +386,14 @@ def _fitted(spec: ModelSpec, index: ModelIndex, folder: Path) -> ModelSpec:
         ignores.add("negative_prompt")
     elif scheduler == "LCMScheduler":
         sampler, steps, guidance_scale = "lcm", 8, 1.0
-    if matches_flow(folder, index):
+    flow = matches_flow(folder, index)
+    if flow:
         ignores.add("sampler")
     default = 1024 if index.pipeline.startswith(("StableDiffusionXL", "StableDiffusion3")) else 512
     width, height = native_size(folder, index) or (default, default)
-    return replace(
+    fitted = replace(
         spec,
-        family="sd" if stepped else "whole",
+        family="sd" if stepped and not flow else "whole",
         width=width,
         height=height,
         steps=steps,
@@ -360,3 +401,4 @@ def _fitted(spec: ModelSpec, index: ModelIndex, folder: Path) -> ModelSpec:
         sampler=sampler,
         ignores=spec.ignores | ignores,
     )
+    return fitted if sampler == "lcm" else _with_habits_of(folder_prediction(folder), fitted)

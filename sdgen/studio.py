@@ -59,7 +59,9 @@ class Studio:
         self._engine = engine
         self.metrics = metrics or Metrics()
         self.metrics.watch(lambda: self.queue_counts, lambda: free_bytes(settings.data_dir))
-        self._models = ModelDesk(model_files or default_model_files, settings.model)
+        self._models = ModelDesk(
+            model_files or default_model_files, settings.model, settings.safety_checker
+        )
         self._tokens = Tokens()
         self._adapters = AdapterDesk(Catalogue(settings.data_dir))
         self._enhance = EnhanceDesk(settings, self._adapters, self._tokens, enhancer)

@@ -45,9 +45,11 @@ class ModelCard:
 class ModelDesk:
     """The table's models, and the configured one if it is another."""
 
-    def __init__(self, files: ModelFiles, configured: str) -> None:
+    def __init__(self, files: ModelFiles, configured: str, safety_checker: bool = True) -> None:
+        """safety_checker: False where the operator does without; then no model needs its own."""
         self._files = files
-        self._specs = bundled_models()
+        self._safety_checker = safety_checker
+        self._specs = self._table()
         self.default = DEFAULT_MODEL
         self.problem = ""  # why the configured model cannot be had, as a sentence
         self._seen: dict[str, float] = {}  # name -> when it was found to be whole
@@ -127,6 +129,13 @@ class ModelDesk:
         name = public_model_name(spec.name)
         if name in bundled_models():
             name = f"{name} (local)"
-        spec = replace(spec, title=public_model_name(spec.title))
-        self._specs = {name: spec, **bundled_models()}
+        title = public_model_name(spec.title)
+        spec = replace(spec, title=title, safety_checker=self._safety_checker)
+        self._specs = {name: spec, **self._table()}
         self.default = name
+
+    def _table(self) -> dict[str, ModelSpec]:
+        return {
+            name: replace(spec, safety_checker=self._safety_checker)
+            for name, spec in bundled_models().items()
+        }

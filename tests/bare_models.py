@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 UNET = "model.diffusion_model.input_blocks.0.0.weight"
@@ -16,18 +16,32 @@ SDXL = {
 }
 
 
-def write_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-    """A safetensors file of zeros in float16, written by hand."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+def write_tensors(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str] | None = None,
+    values: Mapping[str, Sequence[float]] | None = None,
+    dtype: str = "F16",
+) -> Path:
+    """A safetensors file of zeros of two bytes, written by hand; `values` are further tensors, of
+    float32. dtype: what the header calls the zeros."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     end = 0
     for name, shape in shapes.items():
         count = 1
         for side in shape:
             count *= side
         begin, end = end, end + 2 * count
-        header[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    data = bytes(end)
+    for name, numbers in (values or {}).items():
+        begin = len(data)
+        data += struct.pack(f"<{len(numbers)}f", *numbers)
+        header[name] = {
+            "dtype": "F32", "shape": [len(numbers)], "data_offsets": [begin, len(data)],
+        }  # fmt: skip
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
 
 

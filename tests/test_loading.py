@@ -117,11 +117,14 @@ def test_a_checkpoint_loads_without_the_safety_checker_of_its_settings(
     assert pipe_of(load(path, settings)).safety_checker is None
 
 
-def test_an_sd2_checkpoint_of_the_velocity_kind_is_told_by_its_weights(
+def test_an_sd2_checkpoint_of_which_nothing_tells_is_told_by_its_weights(
     models: Path, tmp_path: Path, settings: Settings
 ) -> None:
     path = tmp_path / "own.safetensors"
     shutil.copytree(models / "sd2", tmp_path / "own")
+    told = tmp_path / "own" / "scheduler" / "scheduler_config.json"
+    silent = {k: v for k, v in json.loads(told.read_text()).items() if k != "prediction_type"}
+    told.write_text(json.dumps(silent))
     tensors = load_file(models / "sd2.safetensors")
     key = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
     for spread, prediction in ((0.5, "v_prediction"), (0.001, "epsilon")):

@@ -17,9 +17,8 @@ from sdgen.errors import ModelUnavailable
 from sdgen.model_formats import (
     CheckpointKind,
     checkpoint_kind,
-    choose_weights,
-    folder_variant,
     names_on_disk,
+    part_weights,
     read_header,
     read_index,
 )
@@ -64,11 +63,10 @@ def model_modules(spec: ModelSpec, hub_cache: Path | None = None) -> Modules | N
 def folder_modules(folder: Path, variant: str | None) -> Modules:
     """The modules of a model in diffusers' layout. Raises ModelUnavailable."""
     index = read_index(folder)
-    names = names_on_disk(folder, index)
-    chosen = folder_variant(names, index, variant)
+    chosen = part_weights(names_on_disk(folder, index), index, variant)
     found: dict[str, tuple[int, ...]] = {}
     for part in PARTS:
-        for name in choose_weights(names.get(part, ()), chosen):
+        for name in chosen.get(part, ()):
             file = folder / part / name
             status = file.stat()
             shapes = _shapes(file, status.st_mtime_ns, status.st_size)

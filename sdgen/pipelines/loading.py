@@ -23,11 +23,11 @@ from sdgen.errors import ModelUnavailable, SdgenError
 from sdgen.model_files import local_folder, model_hash
 from sdgen.model_formats import (
     ModelIndex,
-    checkpoint_kind,
-    folder_variant,
+    matches_flow,
     names_on_disk,
-    predicts_velocity,
+    part_weights,
     read_index,
+    without_checker,
 )
 from sdgen.models import STEPPED_PIPELINES, FileSource, HubSource, ModelSpec
 from sdgen.pipelines.device import (
@@ -40,7 +40,9 @@ from sdgen.pipelines.device import (
     settle_dtype,
 )
 from sdgen.pipelines.faults import free_memory, is_out_of_memory
+from sdgen.pipelines.folder_view import as_diffusers_reads
 from sdgen.pipelines.sd import SdPipeline
+from sdgen.pipelines.single_file import load_single_file
 from sdgen.pipelines.whole import WholeDiffusersPipeline
 
 if TYPE_CHECKING:
@@ -61,19 +63,23 @@ def load_pipeline(
     None: where huggingface_hub keeps it. Fetches nothing.
     Raises DownloadNeeded when it is not on this machine, else ModelUnavailable with the reason.
     """
+    checker = settings.safety_checker
+    spec = replace(spec, safety_checker=checker)
     folder = local_folder(spec, hub_cache)
     digest = model_hash(spec, cache_dir, hub_cache)
     choice = choose_device(settings.device, settings.dtype)
-    checker = settings.safety_checker
+    told: tuple[str, ...] = ()
     with _loading_errors(spec), _quiet(), _missing_weights() as missing:
         if isinstance(spec.source, FileSource):
-            pipe = _from_file(spec.source.path, folder, choice.dtype)
+            pipe, told = load_single_file(spec.source.path, folder, choice.dtype)
         else:
             pipe = _from_folder(spec, folder, choice.dtype, checker)
         _check_filled(pipe, spec.title, missing)
         pipe.set_progress_bar_config(disable=True)
-        choice, notes = _place(pipe, choice)
-    if type(pipe).__name__ in STEPPED_PIPELINES:
+        choice, savings = _place(pipe, choice)
+    notes = (*told, *savings)
+    flow = matches_flow(folder, read_index(folder))
+    if type(pipe).__name__ in STEPPED_PIPELINES and not flow:
         spec = replace(spec, family="sd")
         return SdPipeline(
             pipe,
@@ -97,15 +103,20 @@ def _from_folder(spec: ModelSpec, folder: Path, dtype: torch.dtype, checker: boo
     options: dict[str, Any] = {}
     if "safety_checker" in index.components and not checker:
         options |= {"safety_checker": None, "requires_safety_checker": False}
-    return pipeline_class.from_pretrained(
-        str(folder),
-        dtype=dtype,
-        variant=folder_variant(names_on_disk(folder, index), index, wanted),
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        **options,
-    )
+        if not (folder / "feature_extractor").is_dir():
+            options["feature_extractor"] = None
+        index = without_checker(index)
+    weights = part_weights(names_on_disk(folder, index), index, wanted)
+    with as_diffusers_reads(folder, index, weights) as (place, variant):
+        return pipeline_class.from_pretrained(
+            str(place),
+            dtype=dtype,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            **options,
+        )
 
 
 def _pipeline_class(index: ModelIndex, title: str) -> Any:
@@ -129,29 +140,6 @@ def _pipeline_class(index: ModelIndex, title: str) -> Any:
     raise ModelUnavailable(
         f"The model '{title}' ({index.pipeline}) does not draw pictures from text alone."
     )
-
-
-def _from_file(checkpoint: Path, settings_folder: Path, dtype: torch.dtype) -> Any:
-    """A single checkpoint, with settings and tokenizer from `settings_folder`."""
-    kind = checkpoint_kind(checkpoint)
-    options: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if kind == "sdxl":
-        pipeline_class: Any = diffusers.StableDiffusionXLPipeline
-    else:
-        pipeline_class = diffusers.StableDiffusionPipeline
-        options |= {"safety_checker": None, "requires_safety_checker": False}
-    pipe = pipeline_class.from_single_file(
-        str(checkpoint),
-        config=str(settings_folder),
-        dtype=dtype,
-        local_files_only=True,
-        **options,
-    )
-    if kind == "sd2":
-        prediction = "v_prediction" if predicts_velocity(checkpoint) else "epsilon"
-        config = {**pipe.scheduler.config, "prediction_type": prediction}
-        pipe.scheduler = type(pipe.scheduler).from_config(config)
-    return pipe
 
 
 def _place(pipe: Any, choice: DeviceChoice) -> tuple[DeviceChoice, tuple[str, ...]]:
@@ -269,7 +257,7 @@ def _reason(name: str, error: Exception, out_of_memory: bool) -> str:
         return f"'{name}' cannot be loaded: a weights file is damaged; please fetch it again."
     if "shape" in text or "size mismatch" in text:
         return f"'{name}' cannot be loaded: its weights do not fit its settings (config.json)."
-    if isinstance(error, SingleFileComponentError):
+    if isinstance(error, SingleFileComponentError) or "valid CLIP model" in text:
         return f"'{name}' cannot be loaded: the checkpoint lacks a part of the model."
     return (
         f"'{name}' cannot be loaded: its files do not fit together or are damaged "

@@ -11,6 +11,9 @@ by which latents move.
                       takes the noise levels of arXiv 2206.00364, equation 5
     unipc             Zhao et al. 2023, arXiv 2302.04867
     lcm               Luo et al. 2023, arXiv 2310.04378; for models distilled for it
+
+Models trained by EDM (Playground 2.5, CosXL; arXiv 2206.00364) know noise levels and no timesteps:
+for them Euler and DPM++ 2M are other classes, and there are no others.
 """
 
 import inspect
@@ -23,6 +26,8 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
@@ -30,6 +35,7 @@ from diffusers import (
 )
 
 from sdgen.errors import InvalidRequest
+from sdgen.prediction import Prediction
 from sdgen.request import Sampler
 from sdgen.samplers import sampler_title
 
@@ -50,6 +56,12 @@ _UNCLIPPED: dict[str, object] = {
     "thresholding": False,
 }  # latents are not pixels in [-1, 1]
 
+_SD_BETAS: dict[str, object] = {  # of Stable Diffusion's training
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+}
+
 _MENU: dict[Sampler, tuple[Any, dict[str, object]]] = {
     "euler": (EulerDiscreteScheduler, _PLAIN),
     "euler_a": (EulerAncestralDiscreteScheduler, {}),
@@ -64,23 +76,109 @@ _MENU: dict[Sampler, tuple[Any, dict[str, object]]] = {
 }
 
 
+_PREDICT_X0 = (  # keep what the model outputs as the finished latents
+    DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+)
+_EDM_MENU: dict[Sampler, tuple[Any, dict[str, object]]] = {  # levels as the model has them
+    "euler": (EDMEulerScheduler, {}),
+    "dpmpp_2m": (EDMDPMSolverMultistepScheduler, _DPMPP_2M | {"thresholding": False}),
+    "dpmpp_2m_karras": (
+        EDMDPMSolverMultistepScheduler,
+        _DPMPP_2M | {"thresholding": False, "sigma_schedule": "karras"},
+    ),
+}
+
+
 def noise_scheduler(sampler: Sampler, config: Mapping[str, Any]) -> Any:
     """A fresh diffusers scheduler for `sampler`; `config` is `pipe.scheduler.config`.
 
     It holds the state of one picture's steps, so every picture needs its own.
+    Raises InvalidRequest where the sampler cannot draw with such a model: see `sampler_problem`.
     """
-    scheduler_class, changes = _MENU[sampler]
+    if problem := sampler_problem(sampler, config):
+        raise InvalidRequest("sampler", problem)
+    scheduler_class, changes = (_EDM_MENU if is_edm(config) else _MENU)[sampler]
     known = inspect.signature(scheduler_class).parameters
     fitting = {name: config[name] for name in config if name in known or name.startswith("_")}
     return scheduler_class.from_config(fitting, **changes)
+
+
+def sampler_problem(sampler: Sampler, config: Mapping[str, Any]) -> str:
+    """Why a sampler of the menu cannot draw with a model of these scheduler settings; "" where it
+    can."""
+    title = sampler_title(sampler)
+    if is_edm(config):
+        if sampler in _EDM_MENU:
+            return ""
+        others = [sampler_title(name) for name in _EDM_MENU]
+        return (
+            f"The sampler {title} needs timesteps, and this model was trained on noise levels "
+            f"(EDM); choose {', '.join(others[:-1])} or {others[-1]}."
+        )
+    if config.get("prediction_type") == "sample" and sampler == "euler_a":
+        return f"The sampler {title} cannot draw with a model that predicts the finished picture."
+    return ""
+
+
+def is_edm(config: Mapping[str, Any]) -> bool:
+    """True for the settings of a model that was trained on noise levels, by EDM."""
+    return "sigma_data" in config
+
+
+def trained_scheduler(own: Any, prediction: Prediction) -> Any:
+    """The scheduler of a model's settings, made to say what the model was trained on.
+
+    own: of the settings folder; itself where it says the same already. Zero terminal SNR needs
+    steps from the last timestep on, so it goes with trailing spacing (arXiv 2305.08891, section
+    3.3).
+    """
+    config = own.config
+    if (edm := prediction.edm) is not None:
+        scheduler_class = EDMEulerScheduler
+        if edm.schedule == "karras":
+            scheduler_class = EDMDPMSolverMultistepScheduler
+        return scheduler_class(
+            sigma_min=edm.sigma_min,
+            sigma_max=edm.sigma_max,
+            sigma_data=edm.sigma_data,
+            sigma_schedule=edm.schedule,
+            prediction_type=prediction.type,
+        )
+    changes: dict[str, object] = {}
+    if config.get("prediction_type", "epsilon") != prediction.type:
+        changes["prediction_type"] = prediction.type
+    if bool(config.get("rescale_betas_zero_snr")) != prediction.zero_snr:
+        changes["rescale_betas_zero_snr"] = prediction.zero_snr
+        if prediction.zero_snr:
+            changes["timestep_spacing"] = "trailing"
+    if prediction.betas is not None:
+        start, end = prediction.betas
+        if (config.get("beta_start"), config.get("beta_end")) != (start, end):
+            changes |= {"beta_start": start, "beta_end": end, "beta_schedule": "scaled_linear"}
+    if is_edm(config):
+        return EulerDiscreteScheduler(**_SD_BETAS | changes)
+    if not changes:
+        return own
+    scheduler_class = type(own)
+    if not changes.keys() <= inspect.signature(scheduler_class).parameters.keys():
+        scheduler_class = DDIMScheduler  # has a setting for each of them
+        changes |= _UNCLIPPED
+    return scheduler_class.from_config(config, **changes)
 
 
 def set_steps(scheduler: Any, sampler: Sampler, steps: int) -> torch.Tensor:
     """Prepare `scheduler` for `steps` steps from pure noise; its timesteps [steps], on the CPU.
 
     They stay on the CPU, like the noise levels: a step then never waits for a GPU.
-    Raises InvalidRequest where this sampler cannot take that many steps.
+    Raises InvalidRequest where this sampler cannot take that many steps, or cannot begin at pure
+    noise.
     """
+    if steps < 2 and scheduler.config.get("sigma_schedule") == "exponential":
+        raise InvalidRequest(
+            "steps", "This model needs at least 2 steps: its noise levels fall from one to another."
+        )
     try:
         scheduler.set_timesteps(steps, device="cpu")
     except ValueError as error:
@@ -92,7 +190,24 @@ def set_steps(scheduler: Any, sampler: Sampler, steps: int) -> torch.Tensor:
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # it need not search the first timestep among its own
     timesteps: torch.Tensor = scheduler.timesteps
+    if scheduler.config.get("prediction_type") == "epsilon" and _begins_at_pure_noise(scheduler):
+        raise InvalidRequest(
+            "sampler",
+            f"The sampler {sampler_title(sampler)} cannot begin at pure noise (zero terminal SNR) "
+            "with a model that predicts noise; choose Euler or DPM++ 2M.",
+        )
     return timesteps
+
+
+def _begins_at_pure_noise(scheduler: Any) -> bool:
+    """True where the first timestep holds nothing of a picture, so that epsilon tells nothing.
+
+    diffusers' Euler, DPM++ and UniPC keep a trace there (2**-24); its DDIM and LCM divide by zero.
+    """
+    if not scheduler.config.get("rescale_betas_zero_snr"):
+        return False
+    first = int(scheduler.timesteps[0])
+    return bool(scheduler.alphas_cumprod[first] == 0)
 
 
 def take_step(
@@ -111,8 +226,8 @@ def take_step(
         output = scheduler.step(prediction, timestep, latents)
     else:
         output = scheduler.step(prediction, timestep, latents, generator=generator)
-    if isinstance(scheduler, DPMSolverMultistepScheduler | UniPCMultistepScheduler):
-        return output.prev_sample, scheduler.model_outputs[-1]  # both predict x_0 itself
+    if isinstance(scheduler, _PREDICT_X0):
+        return output.prev_sample, scheduler.model_outputs[-1]
     if isinstance(scheduler, LCMScheduler):
         return output.prev_sample, output.denoised
     return output.prev_sample, output.pred_original_sample

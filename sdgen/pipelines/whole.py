@@ -19,7 +19,13 @@ from sdgen.pipelines.base import Decoded
 from sdgen.pipelines.device import DeviceChoice, attention_of
 from sdgen.pipelines.faults import free_memory, is_out_of_memory
 from sdgen.pipelines.lora_bank import MIB, NO_ADAPTERS, AdapterSet, LoraBank
-from sdgen.pipelines.noise_schedulers import described, noise_scheduler, set_steps
+from sdgen.pipelines.noise_schedulers import (
+    described,
+    is_edm,
+    noise_scheduler,
+    sampler_problem,
+    set_steps,
+)
 from sdgen.pipelines.previews import LatentPreview, known_preview
 from sdgen.request import GenerateRequest
 from sdgen.samplers import sampler_title
@@ -90,7 +96,7 @@ class WholeDiffusersPipeline:
             sentences.append("This model takes no negative prompt; it is left out.")
         if request.clip_skip and "clip_skip" not in self._takes:
             sentences.append("This model has no clip skip; it is left out.")
-        if self._menu_fits:
+        if self._follows_menu(request):
             set_steps(self._scheduler(request), request.sampler, request.steps)
         else:
             own = type(self._own_scheduler).__name__.removesuffix("Scheduler")
@@ -165,12 +171,18 @@ class WholeDiffusersPipeline:
             wanted["clip_skip"] = request.clip_skip
         return {name: value for name, value in wanted.items() if name in self._takes}
 
+    def _follows_menu(self, request: GenerateRequest) -> bool:
+        """True where the sampler that was asked for can stand in for the model's own."""
+        if not self._menu_fits:
+            return False
+        return not sampler_problem(request.sampler, self._own_scheduler.config)
+
     def _scheduler(self, request: GenerateRequest) -> Any:
         """A noise scheduler of this picture's own; None where the pipeline has none."""
         own = self._own_scheduler
         if own is None:
             return None
-        if self._menu_fits:
+        if self._follows_menu(request):
             return noise_scheduler(request.sampler, own.config)
         return type(own).from_config(own.config)
 
@@ -306,6 +318,8 @@ def _menu_fits(own: Any) -> bool:
     """True when the samplers of the menu can stand in for the model's own: not for flow models."""
     if own is None or own.config.get("use_flow_sigmas"):
         return False
+    if is_edm(own.config):
+        return True
     if own.config.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
         return False
     return isinstance(own, LCMScheduler) or DDIMScheduler in getattr(own, "compatibles", ())
