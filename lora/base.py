@@ -16,7 +16,7 @@ from sdgen.config import Settings, read_settings
 from sdgen.models import ModelSpec, find_model
 from sdgen.pipelines.faults import free_memory
 from sdgen.pipelines.loading import load_pipeline
-from sdgen.pipelines.noise_schedulers import noise_scheduler
+from sdgen.pipelines.noise_schedulers import is_edm, noise_scheduler
 
 SAMPLE_STEPS = 20  # at most; samples are to be looked at, not hung on a wall
 
@@ -164,6 +164,10 @@ def load_base(
     loaded: Any = load_pipeline(spec, wanted, settings.data_dir / "cache", hub_cache)
     pipe = loaded.pipe if hasattr(loaded, "pipe") else loaded._pipe
     _undo_savings(pipe, loaded.device)
+    if is_edm(pipe.scheduler.config):
+        raise InvalidRecipe(
+            "base", f"'{spec.title}' was trained on noise levels (EDM), which is not done here."
+        )
     scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
     prediction = scheduler.config.prediction_type
     if prediction not in ("epsilon", "v_prediction"):

@@ -209,7 +209,7 @@ def serve(
     if on_space:
         fetch_default(studio, stop)
     try:
-        engine.preload(studio.default_model())
+        engine.preload(studio.default_spec().name)
     except ModelUnavailable as error:
         say(str(error))
     studio.prepare_enhancer()

@@ -6,6 +6,7 @@ others are here as well. Nothing imports torch, runs code of a model or unpickle
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,26 +295,28 @@ def weight_files(folder: Path, index: ModelIndex, wanted: str | None = None) -> 
 
 
 def shard_list_is_stale(place: Path, weights: Collection[str]) -> bool:
-    """True where a part's list of shards is not that of the weight files to load.
+    """True where a part's list of shards is not that of its weight files, or lacks for them.
 
-    place: the part's folder. A list that names files that are gone, or not these, is left behind
-    when a model is saved again in another cutting. diffusers believes any list that it finds.
+    place: the part's folder; weights: the files to load, as `part_weights` has them. A list that
+    names other files is left behind when a part is saved again, whole or in another cutting.
+    diffusers believes any list that it finds.
     """
-    lists = sorted(place.glob("*.safetensors.index*.json"))
-    shards = set(weights) if len(weights) > 1 else set()
     kind = variant_of(weights)
+    if kind is not None:  # its list has had several names, so none is believed
+        marks = (set(file.name.split(".")) for file in place.glob("*.json"))
+        return len(weights) > 1 or any({"index", kind} <= mark for mark in marks)
+    lists = sorted(place.glob("*.safetensors.index.json"))
+    if len(weights) == 1 or not lists:
+        return bool(lists) or len(weights) > 1
     for file in lists:
-        marks = file.name.removesuffix(".json").split(".")[1:]
-        if kind is not None and kind not in marks:
-            continue  # of other files than those
-        if kind is None and len(marks) != 2:
-            continue
         try:
             raw = read_json(file)
         except ModelUnavailable:
             return True
-        listed = raw.get("weight_map")
-        if not isinstance(listed, dict) or "metadata" not in raw or set(listed.values()) != shards:
+        named = raw.get("weight_map")
+        if not isinstance(named, dict) or not isinstance(raw.get("metadata"), dict):
+            return True
+        if set(map(str, named.values())) != set(weights):
             return True
     return False
 
@@ -341,11 +344,14 @@ def missing_parts(names: Mapping[str, Collection[str]], index: ModelIndex) -> tu
 
 def _what_lacks(have: Collection[str]) -> str:
     """Why a part's file names hold no whole set of weights."""
-    for groups in _weight_sets(have).values():
-        for _, parts in groups:
-            if parts > 1:
-                here = sum(f"-of-{parts:05d}" in name for name in have)
-                return f"{here} of its {parts} shards are there"
+    counts = Counter[tuple[str | None, str, int]]()
+    for name in have:
+        if (match := _WEIGHTS.match(name)) and match["parts"]:
+            kind = match["variant"] or match["late_variant"]
+            counts[kind, match["stem"], int(match["parts"])] += 1
+    if counts:
+        best = max(counts, key=lambda key: counts[key] / key[2])
+        return f"{counts[best]} of its {best[2]} shards are there"
     return "only pickled weights" if any(name.endswith(PICKLED) for name in have) else "weights"
 
 

@@ -25,6 +25,7 @@ from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
 from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_recipe
 from sdgen.metrics import Metrics
+from sdgen.models import ModelSpec
 from sdgen.owners import Visitor
 from sdgen.pictures import remove_stumps
 from sdgen.queue import DiskState, JobQueue, JobTold, Order, Prepared, QueueView, Tools, disk_state
@@ -329,6 +330,11 @@ class Studio:
     def default_model(self) -> str:
         """The configured model's name; the bundled one where `model_problem` says why not."""
         return self._models.default
+
+    def default_spec(self) -> ModelSpec:
+        """The default model's spec; its name is what the engine calls it, a path where one was
+        configured."""
+        return self._models.spec(self._models.default)
 
     def download_size(self, name: str) -> int:
         """Bytes that download() would fetch now; asks the Hub, fetches nothing.

@@ -1,9 +1,13 @@
 """app.py as a process: how it starts and how it ends. Slow: real imports."""
 
+import contextlib
+import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ import pytest
 from gradio_client import Client
 
 from sdgen.history import History
+from sdgen.models import ASSETS
 from tests.serving import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +95,24 @@ def test_a_stop_while_drawing_keeps_the_job_for_the_next_start(tmp_path: Path) -
     history = History(tmp_path)
     assert [(row.id, row.state) for row in history.unfinished()] == [(job["id"], "waiting")]
     history.close()
+
+
+def test_a_folder_as_the_model_makes_the_app_ready_before_its_first_job(tmp_path: Path) -> None:
+    folder = shutil.copytree(ASSETS / "picturebook", tmp_path / "my model")
+    with running(tmp_path / "data", "--model", str(folder)) as (process, address):
+        ready: dict[str, object] = {}
+        while not ready.get("ready"):
+            assert process.poll() is None
+            time.sleep(0.2)
+            with (
+                contextlib.suppress(urllib.error.HTTPError),  # 503 until the model is loaded
+                urllib.request.urlopen(f"{address}readyz", timeout=60) as answer,
+            ):
+                ready = json.load(answer)
+        assert ready["model"] == "my model"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert "There is no model" not in said
 
 
 def test_two_apps_on_one_port_or_one_folder_are_told_apart(tmp_path: Path) -> None:

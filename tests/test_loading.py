@@ -91,6 +91,22 @@ def test_stable_diffusion_folders_load_for_single_steps(
     assert pipeline.spec.family == "sd"
 
 
+def test_a_flow_model_of_stable_diffusion_keeps_its_own_sampler(
+    one: Path, settings: Settings
+) -> None:
+    """The samplers of the menu would draw it from betas that it was never trained on."""
+    (one / "scheduler" / "scheduler_config.json").write_text(
+        '{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}'
+    )
+    change_index(one, scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
+    spec = find_model(str(one))
+    assert (spec.family, "sampler" in spec.ignores) == ("whole", True)
+    pipeline = load(one, settings)
+    assert isinstance(pipeline, WholeDiffusersPipeline)
+    request = spec.request(prompt="a cat", seed=1, steps=2)
+    assert "FlowMatchEulerDiscrete" in pipeline.check(request)[0]
+
+
 def test_other_folders_load_as_a_whole(models: Path, settings: Settings) -> None:
     pipeline = load(models / "sdxl", settings)
     assert isinstance(pipeline, WholeDiffusersPipeline)

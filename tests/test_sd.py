@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import LatentConsistencyModelPipeline
+from diffusers import EDMEulerScheduler, LatentConsistencyModelPipeline
 from PIL import Image
 
 from sdgen.errors import BrokenNumbers, InvalidRequest
@@ -371,3 +371,19 @@ def test_close_gives_the_model_back() -> None:
     pipeline.close()
     pipeline.close()
     assert pipeline.pipe is None
+
+
+def test_a_model_of_noise_levels_is_stepped_as_diffusers_steps_it() -> None:
+    pipe = tiny_models.sd1()
+    pipe.scheduler = EDMEulerScheduler()
+    request = SPEC.request(prompt="a red cat", seed=9, steps=5, sampler="euler")
+    pipeline = wrap(pipe)
+    states = run(pipeline, pipeline.encode(request))
+    options = {"num_inference_steps": 5, "guidance_scale": request.guidance_scale}
+    latents = pipe(
+        "a red cat", **options, width=64, height=64,
+        generator=torch.Generator().manual_seed(9), output_type="latent",
+    ).images  # fmt: skip
+    assert relative(states[0].latents, latents) < 1e-5
+    with pytest.raises(InvalidRequest, match="noise levels"):
+        pipeline.encode(SPEC.request(prompt="a red cat", seed=9, sampler="ddim"))

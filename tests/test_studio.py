@@ -1,5 +1,6 @@
 """The studio: what was asked becomes files, whoever watches and whatever goes wrong."""
 
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -20,7 +21,7 @@ from sdgen.errors import (
 )
 from sdgen.gallery import Search
 from sdgen.job import Failed, Finished, ImageReady, Loading, Note, Preview, Progress, Saved, Stopped
-from sdgen.models import bundled_models
+from sdgen.models import ASSETS, FolderSource, bundled_models, find_model
 from sdgen.owners import LOCAL
 from sdgen.studio import Studio
 from tests.conftest import FAKE_INFO, FakeEngine, FakeModelFiles, Fault, ask, fake_picture
@@ -249,6 +250,17 @@ def test_a_configured_hub_id_is_offered_first(
     assert studio.models()[0].name == studio.default_model() == "some/model@v2"
     with pytest.raises(DownloadNeeded):
         studio.start(studio.request(prompt="a cat"))
+    studio.close()
+
+
+def test_a_configured_folder_has_a_name_for_people_and_its_path_for_the_engine(
+    settings: Settings, engine: FakeEngine, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(ASSETS / "picturebook", tmp_path / "my model")
+    studio = Studio(settings.model_copy(update={"model": str(folder)}), engine)
+    assert studio.default_model() == "my model"
+    assert studio.default_spec().name == str(folder)
+    assert find_model(studio.default_spec().name).source == FolderSource(folder)
     studio.close()
 
 

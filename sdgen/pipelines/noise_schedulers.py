@@ -136,16 +136,21 @@ def trained_scheduler(own: Any, prediction: Prediction) -> Any:
     """
     config = own.config
     if (edm := prediction.edm) is not None:
-        scheduler_class = EDMEulerScheduler
+        levels: dict[str, object] = {
+            "sigma_min": edm.sigma_min,
+            "sigma_max": edm.sigma_max,
+            "sigma_data": edm.sigma_data,
+            "sigma_schedule": edm.schedule,
+            "prediction_type": prediction.type,
+        }
+        if all(config.get(name) == value for name, value in levels.items()):
+            return own
         if edm.schedule == "karras":
-            scheduler_class = EDMDPMSolverMultistepScheduler
-        return scheduler_class(
-            sigma_min=edm.sigma_min,
-            sigma_max=edm.sigma_max,
-            sigma_data=edm.sigma_data,
-            sigma_schedule=edm.schedule,
-            prediction_type=prediction.type,
-        )
+            return EDMDPMSolverMultistepScheduler(**levels)
+        return EDMEulerScheduler(**levels)
+    if is_edm(config):
+        own = EulerDiscreteScheduler(**_SD_BETAS)
+        config = own.config
     changes: dict[str, object] = {}
     if config.get("prediction_type", "epsilon") != prediction.type:
         changes["prediction_type"] = prediction.type
@@ -157,8 +162,6 @@ def trained_scheduler(own: Any, prediction: Prediction) -> Any:
         start, end = prediction.betas
         if (config.get("beta_start"), config.get("beta_end")) != (start, end):
             changes |= {"beta_start": start, "beta_end": end, "beta_schedule": "scaled_linear"}
-    if is_edm(config):
-        return EulerDiscreteScheduler(**_SD_BETAS | changes)
     if not changes:
         return own
     scheduler_class = type(own)

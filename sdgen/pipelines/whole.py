@@ -173,9 +173,10 @@ class WholeDiffusersPipeline:
 
     def _follows_menu(self, request: GenerateRequest) -> bool:
         """True where the sampler that was asked for can stand in for the model's own."""
-        if not self._menu_fits:
+        own = self._own_scheduler
+        if own is None or not self._menu_fits:
             return False
-        return not sampler_problem(request.sampler, self._own_scheduler.config)
+        return not sampler_problem(request.sampler, own.config)
 
     def _scheduler(self, request: GenerateRequest) -> Any:
         """A noise scheduler of this picture's own; None where the pipeline has none."""
