@@ -287,6 +287,19 @@ def test_a_guess_comes_last_and_contradicts_nobody(tmp_path: Path) -> None:
     )
 
 
+def test_only_stable_diffusion_2_is_guessed(tmp_path: Path) -> None:
+    assert told(checkpoint(tmp_path, SD1, values=SPREAD), "sd1") == Prediction()
+    assert told(checkpoint(tmp_path, SDXL, values=SPREAD)) == Prediction()
+
+
+def test_a_yaml_of_compvis_code_that_names_nothing_means_its_default(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, SD1, metadata={"modelspec.prediction_type": "v"})
+    path.with_suffix(".yaml").write_text(LDM_YAML.format("use_ema: False"))
+    found = told(path, "sd1")
+    assert found.type == "epsilon"
+    assert "its header" in found.notes[0]
+
+
 def test_zero_terminal_snr_without_velocity_is_left_out_and_said(tmp_path: Path) -> None:
     found = told(checkpoint(tmp_path, SDXL | {"ztsnr": (0,)}))
     assert (found.type, found.zero_snr) == ("epsilon", False)
