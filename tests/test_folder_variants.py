@@ -200,6 +200,16 @@ def test_shards_of_a_variant_load_under_either_name(one: Path, settings: Setting
         expect(load(one, settings), sd1(), {"unet": torch.float32})
 
 
+@pytest.mark.parametrize("name", ["safetensors.index.bf16", "bf16.safetensors.index"])
+def test_an_old_list_of_a_variants_shards_does_no_harm(
+    one: Path, settings: Settings, name: str
+) -> None:
+    make_variant(one, "unet", "bf16")
+    listed = {"metadata": {}, "weight_map": {"conv_in.weight": "gone.safetensors"}}
+    (one / "unet" / f"diffusion_pytorch_model.{name}.json").write_text(json.dumps(listed))
+    expect(load(one, settings), sd1(), {"unet": torch.bfloat16})
+
+
 def test_missing_shards_are_counted(one: Path, settings: Settings) -> None:
     shards = shard(one)
     shards[1].unlink()
