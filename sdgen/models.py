@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from sdgen.errors import ModelUnavailable
+from sdgen.letters import plain_words
 from sdgen.model_formats import (
     ModelIndex,
     checkpoint_kind,
@@ -105,7 +106,7 @@ class ModelWords:
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The words of `prompt` that the model never saw, in order, each once, lower case."""
-        found = re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", prompt.lower())
+        found = plain_words().findall(prompt.lower())
         return tuple(dict.fromkeys(word for word in found if word not in self.words))
 
 

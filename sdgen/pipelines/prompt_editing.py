@@ -7,6 +7,7 @@ The notation and its rules are AUTOMATIC1111's (its `get_learned_conditioning_pr
 `when` with a point in it is a share of the steps, rounded down, one without counts steps; they
 stand inside each other and inside weights. A bracket that does not fit the rules is text: so is
 one that holds a bracket of either kind without its partner, or a second colon in round brackets.
+What other programs would load files for, and sdgen does not, is left out of the text.
 """
 
 import re
@@ -17,6 +18,9 @@ _TOKEN = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+|\\", re.DOTALL)
 _WHEN = re.compile(
     r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*\Z",
 )
+# AUTOMATIC1111's extra networks and ComfyUI's textual inversions.
+_NETWORK = re.compile(r"<\s*+\w++\s*+:[^<>]+>")
+_EMBEDDING = re.compile(r"(?<![\w:])embedding:[^\s,:;|<>()\[\]{}]+", re.IGNORECASE)
 _PARTNER = {")": "(", "]": "["}
 
 
@@ -56,12 +60,16 @@ class EditedPrompt:
     """One prompt, read once; what it says at each step. Costs as much as the text is long.
 
     unreadable: brackets that look like prompt editing and are none, as they are written.
+    networks, embeddings: what is left out.
     """
 
     def __init__(self, prompt: str) -> None:
         self.unreadable: list[str] = []
-        self._prompt = prompt
-        self._tokens: list[str] = _TOKEN.findall(prompt)
+        self.networks: list[str] = _NETWORK.findall(prompt)
+        prompt = _NETWORK.sub("", prompt)
+        self.embeddings: list[str] = _EMBEDDING.findall(prompt)
+        self._prompt = _EMBEDDING.sub("", prompt)
+        self._tokens: list[str] = _TOKEN.findall(self._prompt)
         self._changes: dict[int, _Change] = {}  # by the place of the opening bracket
         self._read()
 
@@ -94,6 +102,15 @@ class EditedPrompt:
             return spans.index(max(spans))
 
         return "".join(self._chosen(longest))
+
+    def every_part(self) -> str:
+        """The text with all parts of every bracket side by side, for whoever looks at words."""
+        signs = {change.end for change in self._changes.values()}
+        for start, change in self._changes.items():
+            signs |= {start, *change.ends}
+            if change.when:
+                signs |= set(range(change.ends[-1], change.end))
+        return "".join(" " if place in signs else token for place, token in enumerate(self._tokens))
 
     def _text(self, step: int, steps: int) -> str:
         return "".join(self._chosen(lambda change: change.part(step, steps)))

@@ -29,9 +29,6 @@ CHUNKS_MAX = 1024  # of all texts of a request together, each as long as the lon
 _SHOWN = 3  # of what is left out; with so many characters each
 _SHOWN_CHARS = 60
 
-# AUTOMATIC1111's extra networks, ComfyUI's textual inversions, composable diffusion.
-_NETWORK = re.compile(r"<\s*+\w++\s*+:[^<>]+>")
-_EMBEDDING = re.compile(r"(?<![\w:])embedding:[^\s,:;|<>()\[\]{}]+", re.IGNORECASE)
 _AND = re.compile(r"\bAND\b")
 _PLAINLY_NOTATION = re.compile(
     r":\s*+[+-]?(?:\d++(?:\.\d*+)?|\.\d++)\s*+\)|\\[()\[\]]|\bBREAK\b|" + _AND.pattern
@@ -41,8 +38,10 @@ _PLAINLY_NOTATION = re.compile(
 def has_notation(prompt: str) -> bool:
     """True for a prompt that means more than its words to a model with CLIP; brackets alone do
     not tell."""
-    found = (_PLAINLY_NOTATION, _NETWORK, _EMBEDDING)
-    return any(pattern.search(prompt) for pattern in found) or EditedPrompt(prompt).changes
+    if _PLAINLY_NOTATION.search(prompt):
+        return True
+    edited = EditedPrompt(prompt)
+    return edited.changes or bool(edited.networks or edited.embeddings)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class PromptReading:
 
     @cached_property
     def edited(self) -> EditedPrompt:
-        """Without what is left out."""
-        return EditedPrompt(_EMBEDDING.sub("", _NETWORK.sub("", self.prompt)))
+        """The prompt, read."""
+        return EditedPrompt(self.prompt)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -83,15 +82,15 @@ class PromptReading:
     def remarks(self) -> list[str]:
         """Sentences on notation that is not understood or not followed."""
         sentences: list[str] = []
-        if networks := _NETWORK.findall(self.prompt):
+        if self.edited.networks:
             sentences.append(
-                f"Left out of the {self.name}: {_listed(networks)}; of such tags sdgen follows "
-                "<lora:name:0.8> alone."
+                f"Left out of the {self.name}: {_listed(self.edited.networks)}; of such tags sdgen "
+                "follows <lora:name:0.8> alone."
             )
-        if embeddings := _EMBEDDING.findall(_NETWORK.sub("", self.prompt)):
+        if self.edited.embeddings:
             sentences.append(
-                f"Left out of the {self.name}: {_listed(embeddings)}; sdgen loads no embeddings "
-                "(textual inversion)."
+                f"Left out of the {self.name}: {_listed(self.edited.embeddings)}; sdgen loads no "
+                "embeddings (textual inversion)."
             )
         if _AND.search(self.prompt):
             sentences.append(

@@ -17,6 +17,9 @@ from sdgen.pipelines.prompt_editing import EditedPrompt
 
 ROUND, SQUARE = 1.1, 1 / 1.1  # what one pair of brackets does to a weight
 WEIGHT_MAX = 1000.0  # either way; beyond it half precision breaks, and nobody means it
+# For recipes: goes up when the same prompt is read otherwise. 1, which no recipe names: clip skip
+# on the positive prompt alone, no prompt editing, notation in Stable Diffusion 1 and 2 only.
+RULES_NAME, RULES = "prompt rules", "2"
 COMMA_REACH = 20  # tokens; a full chunk rather ends at a comma this near to its end
 
 _PIECE = re.compile(
@@ -28,6 +31,8 @@ _PIECE = re.compile(
     re.DOTALL,
 )
 _BREAK = re.compile(r"\bBREAK\b")
+
+_NEW_RULES = re.compile(r"[\\(\[<]|BREAK|embedding:", re.IGNORECASE)
 
 KnownIds = dict[str, list[int]]  # the tokens of a fragment's text
 
@@ -121,8 +126,21 @@ def _merged(texts: list[str | None], weights: list[float]) -> list[Fragment]:
 def plain_text(prompt: str) -> str:
     """The words of a prompt without the notation of weights and BREAK; of prompt editing, the
     longest part of each bracket."""
-    found = fragments(EditedPrompt(prompt).longest())
-    return " ".join(part.text for part in found if part.text is not None)
+    return _words(EditedPrompt(prompt).longest())
+
+
+def read_otherwise_before(prompt: str) -> bool:
+    """True when the rules before RULES may have read it otherwise."""
+    return _NEW_RULES.search(prompt) is not None or len(prompt) > 75  # perhaps so many tokens
+
+
+def every_word(prompt: str) -> str:
+    """All words that some step reads, without notation."""
+    return _words(EditedPrompt(prompt).every_part())
+
+
+def _words(text: str) -> str:
+    return " ".join(part.text for part in fragments(text) if part.text is not None)
 
 
 def count_tokens(tokenizer: Any, prompt: str) -> int:
