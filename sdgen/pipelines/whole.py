@@ -121,8 +121,7 @@ class WholeDiffusersPipeline:
         pipe = self._pipe
         adapters = NO_ADAPTERS if self._bank is None else self._bank.adapters(request.adapters)
         scheduler = self._scheduler(request)
-        with torch.no_grad():
-            text = None if self._text is None else self._text.encoded(request, adapters)
+        text = None if self._text is None else self._text.encoded(request, adapters)
         estimates = _Estimates(scheduler)
         if scheduler is not None:
             pipe.scheduler = scheduler

@@ -64,6 +64,7 @@ class WholeText:
             sentences.append("The negative prompt has no effect here, as guidance is off.")
         return sentences
 
+    @torch.no_grad()
     def encoded(self, request: GenerateRequest, adapters: AdapterSet) -> "EncodedSteps":
         """Both prompts of a request. Raises InvalidRequest for too much of them."""
         guided = self._guided(request)
