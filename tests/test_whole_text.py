@@ -305,8 +305,8 @@ def test_a_model_that_reads_sentences_says_that_it_reads_no_notation(pipe: Any) 
     whole._text = None  # as for a pipeline with T5 alone
     [sentence] = whole.check(request(prompt="a (cat:1.2)"))
     assert sentence == (
-        "This model reads no weights, BREAK or prompt editing; what is written so in a prompt is "
-        "read as words."
+        "This model reads no notation (weights, BREAK, prompt editing, tags); what is written so "
+        "in a prompt is read as words."
     )
     assert whole.check(request(negative_prompt="[a|b]")) == (sentence,)
     assert whole.check(request(prompt="a sign that says (hello)")) == ()

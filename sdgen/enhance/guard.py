@@ -22,6 +22,7 @@ from sdgen.enhance.language import (
     words_of,
 )
 from sdgen.letters import word_signs
+from sdgen.pipelines.prompt_editing import EditedPrompt
 
 KEPT_SHARE = 0.9  # of the content words of a prompt, by stem, that a rewritten one must have
 _PATTERNS = (
@@ -55,9 +56,10 @@ class Losses:
 
 
 def protected(prompt: str, triggers: Iterable[str] = ()) -> tuple[str, ...]:
-    """What must be in every draft, letter by letter: trigger words, <tags>, weights, quoted text,
-    numbers, colours as #rrggbb, and names. Each once, in order."""
+    """What must be in every draft, letter by letter: trigger words, prompt editing, <tags>,
+    weights, quoted text, numbers, colours as #rrggbb, and names. Each once, in order."""
     found = [trigger.strip() for trigger in triggers if trigger.strip()]
+    found += [bracket for bracket in EditedPrompt(prompt).brackets() if bracket in prompt]
     for pattern in _PATTERNS:
         found += pattern.findall(prompt)
     return tuple(dict.fromkeys([*found, *_names(prompt)]))

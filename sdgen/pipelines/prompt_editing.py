@@ -4,9 +4,10 @@
     [a|b|c]          each step another one, beginning with the first
 
 The notation and its rules are AUTOMATIC1111's (its `get_learned_conditioning_prompt_schedules`): a
-`when` with a point in it is a share of the steps, rounded down, one without counts steps; they
-stand inside each other and inside weights. A bracket that does not fit the rules is text: so is
-one that holds a bracket of either kind without its partner, or a second colon in round brackets.
+`when` with a point in it is a share of the steps, rounded down, one without counts steps, the
+first being 1. They stand inside each other and inside weights. A bracket that does not fit the
+rules is text: so is one that holds a bracket of either kind without its partner, or a second colon
+in round brackets. A bar or a colon behind a backslash is text too.
 What other programs would load files for, and sdgen does not, is left out of the text.
 """
 
@@ -102,6 +103,16 @@ class EditedPrompt:
             return spans.index(max(spans))
 
         return "".join(self._chosen(longest))
+
+    def brackets(self) -> list[str]:
+        """The outermost brackets that change, as they are written but for what is left out."""
+        found: list[str] = []
+        reached = -1
+        for start in sorted(self._changes):
+            if start > reached:
+                reached = self._changes[start].end
+                found.append("".join(self._tokens[start : reached + 1]))
+        return found
 
     def every_part(self) -> str:
         """The text with all parts of every bracket side by side, for whoever looks at words."""

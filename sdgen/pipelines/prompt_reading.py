@@ -84,8 +84,8 @@ class PromptReading:
         sentences: list[str] = []
         if self.edited.networks:
             sentences.append(
-                f"Left out of the {self.name}: {_listed(self.edited.networks)}; of such tags sdgen "
-                "follows <lora:name:0.8> alone."
+                f"Left out of the {self.name}: {_listed(self.edited.networks)}; sdgen follows "
+                "<lora:name:0.8> in the prompt, and no other such tag."
             )
         if self.edited.embeddings:
             sentences.append(

@@ -92,8 +92,8 @@ class WholeDiffusersPipeline:
             sentences = self._text.sentences(request)
         elif has_notation(request.prompt) or has_notation(request.negative_prompt):
             sentences = [
-                "This model reads no weights, BREAK or prompt editing; what is written so in a "
-                "prompt is read as words."
+                "This model reads no notation (weights, BREAK, prompt editing, tags); what is "
+                "written so in a prompt is read as words."
             ]
         else:
             sentences = []
