@@ -98,6 +98,7 @@ def test_weights_have_a_limit() -> None:
     assert fragments("((red:-500):500)") == [Fragment("red", -WEIGHT_MAX)]
     assert fragments("(" * 5000 + "red") == [Fragment("red", WEIGHT_MAX)]
     assert fragments("(" * 300 + "(red:0)" + ":900)" * 300) == [Fragment("red", 0.0)]
+    assert fragments("(" + "(" * 300 + "red" + ":900)" * 300 + ":0)") == [Fragment("red", 0.0)]
     assert fragments("(" + "red:" + "9" * 400 + ")") == [Fragment("red", WEIGHT_MAX)]
     assert fragments("((((red))))") == [Fragment("red", ((ROUND * ROUND) * ROUND) * ROUND)]
 
@@ -178,6 +179,7 @@ def test_a_full_chunk_ends_behind_a_near_comma() -> None:
         (["cat"] * 55 + [","] + ["red"] * 30, [56, 30]),  # 20 tokens from the end
         (["cat"] * 54 + [","] + ["red"] * 31, [75, 11]),  # 21
         (["cat"] * 75 + [","] * 1, [75, 1]),
+        (["cat"] * 70 + [","] + ["red"] * 100, [71, 75, 25]),  # no comma of the next chunk
         (["cat"] * 75, [75]),
         ([","] * 160, [75, 75, 10]),
         # The comma that began the second chunk is no place to end it.

@@ -202,6 +202,17 @@ def test_a_picture_of_ours_proves_itself(real: Studio) -> None:
     assert (found.answer, found.altered, found.differs) == ("identical", False, ())
 
 
+def test_a_prompt_that_changes_while_it_is_drawn_is_verified_bit_for_bit(real: Studio) -> None:
+    edited = drawn(
+        real, prompt="a [red|blue] (robot:1.2) [on a beach:0.5]", negative_prompt="[cat::2]"
+    )
+    assert real.verify(edited).answer == "identical"
+    image, recipe = read_picture(edited)
+    assert recipe.prompt == "a [red|blue] (robot:1.2) [on a beach:0.5]"
+    plainly = read_picture(drawn(real, prompt="a red (robot:1.2)", negative_prompt="cat"))[0]
+    assert pixels_hash(image) != pixels_hash(plainly)
+
+
 def test_one_of_several_drawn_together_agrees_to_a_step_of_255(real: Studio) -> None:
     found = real.verify(drawn(real, num_images=3))
     assert found.answer in ("identical", "nearly")
