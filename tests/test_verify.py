@@ -187,9 +187,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def drawn(studio: Studio, **fields: object) -> Path:
     """The file of the last picture of a small request."""
-    request = studio.request(
-        prompt="a red robot on a beach", seed=3, steps=3, width=128, height=128, **fields
-    )
+    small = {"prompt": "a red robot on a beach", "seed": 3, "steps": 3, "width": 128, "height": 128}
+    request = studio.request(**(small | fields))
     job = studio.start(request)
     saved = [event for event in job.events() if isinstance(event, Saved)]
     assert isinstance(job.end, Finished)
