@@ -11,6 +11,7 @@ from typing import Literal
 
 from sdgen.checkpoint_kinds import CheckpointKind, kind_of, text_width
 from sdgen.errors import ModelUnavailable
+from sdgen.letters import plain_words
 from sdgen.model_formats import (
     ModelIndex,
     guidance_is_embedded,
@@ -108,7 +109,7 @@ class ModelWords:
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
         """The words of `prompt` that the model never saw, in order, each once, lower case."""
-        found = re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", prompt.lower())
+        found = plain_words().findall(prompt.lower())
         return tuple(dict.fromkeys(word for word in found if word not in self.words))
 
 

@@ -49,7 +49,7 @@ class GenerateRequest(BaseModel):
     Build it with `GenerateRequest.checked(...)`, which raises InvalidRequest with one clear
     sentence; the plain constructor raises pydantic's own error.
 
-    prompt, negative_prompt: text; weights as `(word:1.2)`.
+    prompt, negative_prompt: text; notation as in sdgen.pipelines.prompts and prompt_editing.
     model: a name of the table in sdgen.models, a Hub id, a folder or a .safetensors file.
     width, height: pixels, multiples of 8. steps: denoising steps. guidance_scale: 1.0 is off.
     seed: 0 to 2**32 - 1. num_images: how many. sampler: see sdgen.pipelines.noise_schedulers.

@@ -3,7 +3,8 @@
     expand("a {red|blue} robot", 32) == ("a red robot", "a blue robot")
 
 A brace without "|" in it is a brace; a backslash makes a plain one of any: `\\{`, `\\|`, `\\}`.
-Choices stand side by side, not inside each other.
+Choices stand side by side, not inside each other. What stands in square brackets is left to
+sdgen.pipelines.prompt_editing: the bars of `{[cat|dog]|owl}` are one of each kind.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from sdgen.errors import InvalidRequest
 
 TEXT_CHARS = 64_000  # characters of the whole text
 COUNT_MAX = 10**9  # where counting ends; nobody queues that many
-_PIECE = re.compile(r"\\[{|}]|[{|}]|[^\\{|}]+|\\")
+_PIECE = re.compile(r"\\[{|}\[\]]|[{|}\[\]]|[^\\{|}\[\]]+|\\")
 _SPACES = re.compile(r"[ \t]{2,}")
 _NESTED = (
     "Choices like {red|blue} cannot stand inside each other; write them side by side, or on "
@@ -81,41 +82,66 @@ def _combined(parts: list[Part]) -> Iterator[str]:
 def _parts(line: str) -> list[Part]:
     """The line in pieces. Raises InvalidRequest for choices inside each other."""
     pieces = _PIECE.findall(line)
-    groups = _groups(pieces)
+    groups, brackets = _groups(pieces)
+    plain = _plain(pieces, brackets)
     parts: list[Part] = []
     at = 0
     while at < len(pieces):
         if at not in groups:
-            parts.append((_unescaped(pieces[at]),))
+            parts.append((plain[at],))
             at += 1
             continue
         end, bars = groups[at]
         cuts = [at, *bars, end]
-        options = (pieces[a + 1 : b] for a, b in itertools.pairwise(cuts))
-        parts.append(tuple("".join(map(_unescaped, option)).strip() for option in options))
+        options = (plain[a + 1 : b] for a, b in itertools.pairwise(cuts))
+        parts.append(tuple("".join(option).strip() for option in options))
         at = end + 1
     return parts
 
 
-def _groups(pieces: list[str]) -> dict[int, tuple[int, list[int]]]:
-    """Where choices begin: their end and their bars, as places in `pieces`."""
+def _groups(pieces: list[str]) -> tuple[dict[int, tuple[int, list[int]]], list[tuple[int, int]]]:
+    """Where choices begin: their end and their bars, as places in `pieces`; and the square
+    brackets that are closed, from and to."""
     groups: dict[int, tuple[int, list[int]]] = {}
-    open_braces: list[tuple[int, list[int]]] = []
+    brackets: list[tuple[int, int]] = []
+    opened: list[tuple[int, list[int]]] = []
+    braces = 0  # of those that are open
     for place, piece in enumerate(pieces):
-        if piece == "{":
-            open_braces.append((place, []))
-        elif piece == "|" and open_braces:
-            open_braces[-1][1].append(place)
-        elif piece == "}" and open_braces:
-            start, bars = open_braces.pop()
-            if bars:
-                groups[start] = place, bars
+        if piece in ("{", "["):
+            opened.append((place, []))
+            braces += piece == "{"
+        elif piece == "|" and opened:
+            opened[-1][1].append(place)
+        elif piece == "]" and opened and pieces[opened[-1][0]] == "[":
+            brackets.append((opened.pop()[0], place))
+        elif piece == "}" and braces:
+            start, bars = opened.pop()
+            found = [bars]
+            while pieces[start] == "[":  # never closed, so it is text, and its bars are ours
+                start, bars = opened.pop()
+                found.append(bars)
+            braces -= 1
+            if any(found):
+                groups[start] = place, list(itertools.chain(*reversed(found)))
     reached = -1
     for start in sorted(groups):
         if start < reached:
             raise InvalidRequest("prompt", _NESTED)
         reached = groups[start][0]
-    return groups
+    return groups, brackets
+
+
+def _plain(pieces: list[str], brackets: list[tuple[int, int]]) -> list[str]:
+    """The pieces without the backslashes that were for us; in square brackets `\\|` is not."""
+    depths = [0] * (len(pieces) + 1)
+    for start, end in brackets:
+        depths[start] += 1
+        depths[end] -= 1
+    inside = itertools.accumulate(depths)
+    return [
+        piece if piece == r"\|" and depth else _unescaped(piece)
+        for piece, depth in zip(pieces, inside, strict=False)
+    ]
 
 
 def _unescaped(piece: str) -> str:

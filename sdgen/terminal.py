@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from sdgen.job import Event, Loading, Note, Queued
 from sdgen.job import Progress as Steps
+from sdgen.letters import JOINERS
 
 _PLAIN_EVERY = 2.0  # seconds between lines where there is no terminal to draw a bar on
 
@@ -141,4 +142,5 @@ def _print_result(text: str) -> None:
 
 def plain(text: str) -> str:
     """Text of others without control characters, which could take over the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+    kept = "\n\t" + JOINERS
+    return "".join(char if char.isprintable() or char in kept else "\ufffd" for char in text)

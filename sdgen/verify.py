@@ -13,6 +13,7 @@ from PIL import Image
 
 from sdgen.job import RunInfo
 from sdgen.metadata import Recipe, pixels_hash
+from sdgen.pipelines.prompts import RULES, RULES_NAME, read_otherwise_before
 
 Answer = Literal["identical", "nearly", "alike", "different", "impossible"]
 ALIKE = 0.9  # SSIM from which two pictures count as the same scene with small differences
@@ -97,7 +98,11 @@ def differences(recipe: Recipe, now: RunInfo) -> tuple[str, ...]:
         ("the numbers", recipe.dtype, now.dtype),
         ("the attention", recipe.attention, now.attention),
         ("the sampler's settings", recipe.noise_scheduler, now.noise_scheduler),
-        *((name, before.get(name, ""), version) for name, version in now.versions),
+        *(
+            (name, before.get(name, ""), version)
+            for name, version in now.versions
+            if name != RULES_NAME
+        ),
     ]
     found = [
         _became(what, was, is_now) for what, was, is_now in pairs if was and not _same(was, is_now)
@@ -105,7 +110,19 @@ def differences(recipe: Recipe, now: RunInfo) -> tuple[str, ...]:
     if recipe.threads and now.threads and recipe.threads != now.threads:
         threads = "thread" if recipe.threads == 1 else "threads"
         found.append(f"{recipe.threads} CPU {threads} became {now.threads}")
+    if recipe.ours and before.get(RULES_NAME, "1") != RULES:
+        found += _newer_rules(recipe)
     return tuple(found)
+
+
+def _newer_rules(recipe: Recipe) -> list[str]:
+    """What of the recipe was read otherwise when its picture was made, or may have been."""
+    found = []
+    if recipe.clip_skip and (recipe.guidance_scale or 0.0) > 1:
+        found.append("clip skip acts on the negative prompt too, as it did not then")
+    if read_otherwise_before(recipe.prompt) or read_otherwise_before(recipe.negative_prompt):
+        found.append("prompts like this one are read by newer rules")
+    return found
 
 
 def _same(was: str, now: str) -> bool:

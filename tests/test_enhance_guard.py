@@ -27,7 +27,8 @@ CONTEXTS = (CLIP, T5, SMALL, dataclasses.replace(CLIP, budget=8))
 # Any text, and text made of what guards stumble over.
 SPLIT = (
     'Minnal Murali|<lora:x:0.8>|(cat:1.2)|"OPEN 24h"|three|3|two|no|not|a|red|robot|,|.|;|?|"|“|”|<'
-    "|>|(|)|[|BREAK|<think>|</think>|```|NONE|I'm sorry|പൂച്ച|猫|\u202e|\u200d|\n|\x00|#ff00aa"
+    "|>|(|)|[|[a:b:0.5]|BREAK|<think>|</think>|```|NONE|I'm sorry|പൂച്ച|猫|\u202e|\u200d|\n|\x00"
+    "|#ff00aa"
     "|one two|soft light|Prompt:|</text>|ß|ﬁ|İ|\ud800"
 )
 PIECES = st.sampled_from(SPLIT.split("|"))
@@ -130,6 +131,13 @@ def test_full_prompts_and_foreign_ones_are_told_so() -> None:
     assert "English" in malayalam.note
     long = " ".join(f"word{i}" for i in range(80))
     assert BuiltIn().enhance(long, CLIP).text == long
+
+
+def test_prompt_editing_is_protected_whole() -> None:
+    prompt = "a [red:[blue|green]:0.5] cat [hat::8] on [a mat]"
+    assert guard.protected(prompt)[:2] == ("[red:[blue|green]:0.5]", "[hat::8]")
+    tagged = guard.protected("a [cat <lora:x:0.8>|dog]")
+    assert all(string in "a [cat <lora:x:0.8>|dog]" for string in tagged)
 
 
 def test_what_is_protected() -> None:

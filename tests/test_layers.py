@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parent.parent
 # From the ground up; a module may import what stands below it, and others of its own entry.
 LAYERS = (
     "sdgen.version",
+    "sdgen.letters",
     "sdgen.errors",
     "sdgen.config",
     "sdgen.logs",

@@ -18,7 +18,7 @@ from sdgen.pipelines.device import choose_device, save_memory
 from sdgen.pipelines.noise_schedulers import noise_scheduler
 from sdgen.pipelines.previews import LatentPreview, fitted_preview
 from sdgen.pipelines.sd import SdPipeline
-from sdgen.request import SAMPLERS, Sampler
+from sdgen.request import SAMPLERS, GenerateRequest, Sampler
 from tests import tiny_models
 from tests.sd_steps import PIXEL, SPEC, pixels, relative, run
 
@@ -136,22 +136,27 @@ def test_plain_prompts_are_encoded_as_diffusers_does(pipeline: SdPipeline) -> No
         assert torch.equal(state.conditioning.negative, negative)
 
 
-def test_clip_skip_leaves_out_layers_of_the_positive_prompt(pipeline: SdPipeline) -> None:
-    def encoded(**fields: object) -> torch.Tensor:
-        return pipeline.encode(SPEC.request(prompt="a cat", seed=1, **fields))[
-            0
-        ].conditioning.positive
-
+def test_clip_skip_leaves_out_layers_of_both_prompts(pipeline: SdPipeline) -> None:
     encoder = pipeline.pipe.text_encoder
-    ids = pipeline.pipe.tokenizer(
-        "a cat", padding="max_length", max_length=77, return_tensors="pt"
-    ).input_ids
-    with torch.inference_mode():
-        layers = encoder(ids, output_hidden_states=True).hidden_states
-        for skipped in (1, 2):
-            wanted = encoder.final_layer_norm(layers[-1 - skipped])
-            assert torch.equal(encoded(clip_skip=skipped), wanted)
-    assert not torch.equal(encoded(clip_skip=1), encoded())
+    ids = [
+        pipeline.pipe.tokenizer(
+            text, padding="max_length", max_length=77, return_tensors="pt"
+        ).input_ids
+        for text in ("a cat", "the red")
+    ]
+    for skipped in (0, 1, 2):
+        request = SPEC.request(prompt="a cat", negative_prompt="the red", seed=1, clip_skip=skipped)
+        found = pipeline.encode(request)[0].conditioning
+        assert found.negative is not None
+        with torch.inference_mode():
+            wanted = [
+                encoder.final_layer_norm(
+                    encoder(part, output_hidden_states=True).hidden_states[-1 - skipped]
+                )
+                for part in ids
+            ]
+        assert torch.equal(found.positive, wanted[0])
+        assert torch.equal(found.negative, wanted[1])
 
 
 def test_long_prompts_are_read_in_whole_chunks(pipeline: SdPipeline) -> None:
@@ -178,6 +183,154 @@ def test_weights_change_the_conditioning(pipeline: SdPipeline) -> None:
     assert heavy.shape == plain.shape
     ratio = (heavy / plain)[0].median(dim=1).values
     assert float(ratio[2] / ratio[0]) == pytest.approx(1.5, rel=1e-3)
+
+
+def test_weights_are_restored_to_their_mean_as_in_a1111(pipeline: SdPipeline) -> None:
+    """z * weights * mean(z) / mean(z * weights), its "original" emphasis, for moderate weights and
+    for a chunk that weighs as a whole."""
+    encoder, words = pipeline.pipe.text_encoder, pipeline.pipe.tokenizer
+    with torch.no_grad():
+        encoder.final_layer_norm.bias.add_(0.5)  # a mean that says something, as trained ones have
+    try:
+        for prompt, plain, tokens, weight in (
+            ("a (red:1.4) cat", "a red cat", slice(2, 3), 1.4),
+            ("a [red] cat", "a red cat", slice(2, 3), 1 / 1.1),
+            ("(" + "cat " * 75 + ":3)", "cat " * 75, slice(1, 76), 3.0),
+            ("(" + "cat " * 75 + ":0.3)", "cat " * 75, slice(1, 76), 0.3),
+        ):
+            ids = words(plain, padding="max_length", max_length=77, return_tensors="pt").input_ids
+            with torch.inference_mode():
+                hidden = encoder(ids)[0]
+            weights = torch.ones(77)
+            weights[tokens] = weight
+            scaled = hidden * weights[None, :, None]
+            wanted = scaled * (hidden.mean() / scaled.mean())
+            pipeline._text.forget()
+            found = pipeline.encode(SPEC.request(prompt=prompt, seed=1))[0].conditioning.positive
+            assert relative(found, wanted) < 1e-5
+    finally:
+        with torch.no_grad():
+            encoder.final_layer_norm.bias.sub_(0.5)
+        pipeline._text.forget()
+
+
+def drawn_by_diffusers(pipeline: SdPipeline, request: GenerateRequest, texts: Any) -> torch.Tensor:
+    """The latents of diffusers' own loop; texts: the prompt and the negative one at each step."""
+    pipe = pipeline.pipe
+
+    def embeds(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return pipe.encode_prompt(texts[step][0], "cpu", 1, True, texts[step][1])
+
+    def change(pipe: Any, step: int, timestep: Any, tensors: Any) -> dict[str, torch.Tensor]:
+        if step + 1 == len(texts):
+            return {}
+        positive, negative = embeds(step + 1)
+        return {"prompt_embeds": torch.cat([negative, positive])}
+
+    own, pipe.scheduler = (
+        pipe.scheduler,
+        noise_scheduler(request.sampler, pipe.scheduler.config),
+    )
+    try:
+        positive, negative = embeds(0)
+        latents: torch.Tensor = pipe(
+            prompt_embeds=positive,
+            negative_prompt_embeds=negative,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            width=64,
+            height=64,
+            generator=torch.Generator().manual_seed(request.seed),
+            output_type="latent",
+            callback_on_step_end=change,
+            callback_on_step_end_tensor_inputs=["prompt_embeds"],
+        ).images
+    finally:
+        pipe.scheduler = own
+    return latents
+
+
+EDITED: list[tuple[dict[str, object], list[tuple[str, str]]]] = [
+    (
+        {"prompt": "a [red:the:0.5] cat", "negative_prompt": "z"},
+        [("a red cat", "z")] * 2 + [("a the cat", "z")] * 2,
+    ),
+    (
+        {"prompt": "a [red|the|] cat", "negative_prompt": "[z|cat]", "sampler": "euler_a"},
+        [("a red cat", "z"), ("a the cat", "cat"), ("a  cat", "z"), ("a red cat", "cat")],
+    ),
+    (
+        {"prompt": "cat", "negative_prompt": "[the:3] [red::1]", "sampler": "dpmpp_2m"},
+        [("cat", " red"), ("cat", " "), ("cat", " "), ("cat", "the ")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "texts"), EDITED)
+def test_prompt_editing_is_what_diffusers_draws_with_changing_prompts(
+    pipeline: SdPipeline, fields: dict[str, object], texts: list[tuple[str, str]]
+) -> None:
+    request = SPEC.request(seed=9, steps=4, guidance_scale=6.0, **fields)
+    [state] = run(pipeline, pipeline.encode(request))
+    assert relative(state.latents, drawn_by_diffusers(pipeline, request, texts)) < 1e-5
+    unchanging = drawn_by_diffusers(pipeline, request, [texts[0]] * 4)
+    assert relative(state.latents, unchanging) > 1e-3
+
+
+def test_edited_prompts_share_batches_each_on_its_own_schedule(pipeline: SdPipeline) -> None:
+    mixed: list[dict[str, object]] = [
+        {"prompt": "a [red:the:0.5] cat", "seed": 1, "steps": 4},
+        {"prompt": "[cat|the:2]", "seed": 2, "steps": 9, "guidance_scale": 1.0},
+        {"prompt": f"[cat|{LONG}]", "seed": 3, "steps": 3, "sampler": "ddim"},
+        {
+            "prompt": "red",
+            "negative_prompt": "[the|(red:1.3)|cat BREAK cat]",
+            "seed": 4,
+            "steps": 6,
+        },
+        {"prompt": "a cat", "seed": 5, "steps": 5, "sampler": "euler_a", "num_images": 2},
+    ]
+    requests = [SPEC.request(**fields) for fields in mixed]
+    shared = run(pipeline, [state for request in requests for state in pipeline.encode(request)])
+    solo = [state for request in requests for state in run(pipeline, pipeline.encode(request))]
+    for together, alone in zip(shared, solo, strict=True):
+        assert relative(together.latents, alone.latents) < 1e-5
+    for together, alone in zip(pixels(pipeline, shared), pixels(pipeline, solo), strict=True):
+        assert np.abs(together - alone).max() <= PIXEL
+
+
+def test_an_exact_request_with_an_edited_prompt_repeats_bit_for_bit(pipeline: SdPipeline) -> None:
+    request = SPEC.request(prompt="[red|the] cat [z:0.5]", seed=5, steps=5, exact=True)
+    once, again = (run(pipeline, pipeline.encode(request))[0] for _ in range(2))
+    assert torch.equal(once.latents, again.latents)
+
+
+def test_each_different_text_is_encoded_once() -> None:
+    pipeline = wrap(tiny_models.sd1())
+    passes: list[int] = []
+    pipeline.pipe.text_encoder.register_forward_pre_hook(lambda *given: passes.append(1))
+    request = SPEC.request(
+        prompt="[cat|red]", negative_prompt="the", seed=1, steps=50, num_images=3
+    )
+    states = pipeline.encode(request)
+    assert len(passes) == 3
+    assert len(states[0].conditionings) == 50
+    assert len({id(found.positive) for found in states[0].conditionings}) == 2
+    pipeline.encode(SPEC.request(prompt="[the|cat]", negative_prompt="red", seed=1, steps=4))
+    assert len(passes) == 3
+
+
+def test_what_is_said_of_prompts_that_change(pipeline: SdPipeline) -> None:
+    words = ModelWords((), (), (), (), (), frozenset({"a", "red", "cat"}), ())
+    spec = ModelSpec(**{**SPEC.__dict__, "words": words})
+    picky = wrap(pipeline.pipe, spec)
+    assert picky.check(spec.request(prompt="a [red:(cat:1.2):0.5] [cat|a]", seed=1)) == ()
+    [sentence] = picky.check(spec.request(prompt="a [red:blue:0.5] [fe|]cat", seed=1, steps=4))
+    assert sentence == "This model does not know: fecat, blue."
+    assert "AND" in pipeline.check(spec.request(prompt="cat AND red", seed=1))[0]
+    options = "|".join(str(number) for number in range(90))
+    with pytest.raises(InvalidRequest, match="different texts in 90 steps"):
+        pipeline.encode(SPEC.request(prompt=f"[{options}]", seed=1, steps=90))
 
 
 def test_what_the_model_does_not_know_is_named() -> None:

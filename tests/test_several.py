@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sdgen.errors import InvalidRequest
 from sdgen.several import COUNT_MAX, TEXT_CHARS, count, expand, looks_several
 
-BRACES = st.text(alphabet="ab {|}\\\n", max_size=24)
+BRACES = st.text(alphabet="ab {|}[]\\\n", max_size=24)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,22 @@ BRACES = st.text(alphabet="ab {|}\\\n", max_size=24)
         ("{{a|b}}", ["{a}", "{b}"]),  # the braces by which NovelAI weighs words
         ("(red:1.2) \\(x\\) {a}", ["(red:1.2) \\(x\\) {a}"]),
         ("a {red|blue} cat\n", ["a red cat", "a blue cat"]),
+        # Square brackets are prompt editing's: their bars, and the backslashes before them.
+        ("[cat|dog] in a field", ["[cat|dog] in a field"]),
+        ("{[cat|dog]|owl}", ["[cat|dog]", "owl"]),
+        ("{[a|[b|c]:0.5]|d}", ["[a|[b|c]:0.5]", "d"]),
+        ("[{red|blue}|green] cat", ["[red|green] cat", "[blue|green] cat"]),
+        (
+            "[{red|blue}:{cat|owl}:0.5]",
+            ["[red:cat:0.5]", "[red:owl:0.5]", "[blue:cat:0.5]", "[blue:owl:0.5]"],
+        ),
+        (r"[a\|b] {c|d\|e}", [r"[a\|b] c", r"[a\|b] d|e"]),
+        (r"a\|b", ["a|b"]),
+        ("{[a|b}", ["[a", "b"]),  # never closed, so it is text
+        ("{a]|b}", ["a]", "b"]),
+        ("{[a|[b|c}", ["[a", "[b", "c"]),
+        ("[a {b] c|d}", ["[a b] c", "[a d"]),
+        (r"{\[a|b\]}", [r"\[a", r"b\]"]),
     ],
 )
 def test_a_text_asks_for_these_prompts(text: str, prompts: list[str]) -> None:

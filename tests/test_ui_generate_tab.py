@@ -86,6 +86,15 @@ def test_a_sheet_takes_its_axes_and_the_form(
     }
 
 
+def test_the_hint_knows_notation_from_words(tab: GenerateTab) -> None:
+    hint, _ = tab.look("picturebook", "a [red:blue:0.5] (robot:1.2) BREAK [cat|dog]", [], False)
+    assert "does not know" not in hint
+    plain, _ = tab.look("picturebook", "a blue robot cat", [], False)
+    assert hint == plain
+    hint, _ = tab.look("picturebook", "a [red:zeppelin:0.5] <hypernet:ink:1>", [], False)
+    assert "does not know “zeppelin”." in hint
+
+
 def test_the_hint_counts_and_knows_the_words_inside_choices(tab: GenerateTab) -> None:
     hint, _ = tab.look("picturebook", "a {red|blue} robot", [], True)
     assert "2 requests (at most 100)" in hint

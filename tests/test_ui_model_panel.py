@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from sdgen.errors import ModelUnavailable
 from sdgen.models import ModelWords
+from sdgen.pipelines.prompt_reading import PromptReading
 from sdgen.studio import ModelCard, Studio
 from sdgen.ui import model_panel
 from tests.conftest import FakeModelFiles
@@ -70,3 +71,12 @@ def test_a_closed_window_gives_the_download_up(studio: Studio) -> None:
     reports = model_panel.download(studio, "sd15")
     next(reports)
     reports.close()  # type: ignore[attr-defined]
+
+
+def test_the_page_explains_the_notation_that_is_followed() -> None:
+    shown = model_panel.notation()
+    for sign in ("(word:1.2)", "BREAK", "[cat:dog:0.5]", "[cat|dog]", "&lt;lora:name:0.8&gt;"):
+        assert f"<code>{sign}" in shown
+    for sign, _ in model_panel.NOTATION:
+        remarks = PromptReading("prompt", sign.replace("<lora:name:0.8>", ""), 4).remarks()
+        assert remarks == []

@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter, PngImagePlugin
 
 from sdgen.config import Settings
 from sdgen.engine import LocalEngine
+from sdgen.engine.run import versions
 from sdgen.job import Finished, RunInfo, Saved
 from sdgen.metadata import (
     Recipe,
@@ -121,6 +122,35 @@ def test_what_differs_is_named(changes: dict[str, object], said: tuple[str, ...]
     assert differences(Recipe(app="sdgen 0.1.0", prompt="x", **changes), INFO) == said
 
 
+SKIPS = "clip skip acts on the negative prompt too, as it did not then"
+NEWER = "prompts like this one are read by newer rules"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"clip_skip": 1, "guidance_scale": 7.0}, (SKIPS,)),
+        ({"clip_skip": 1, "guidance_scale": 1.0}, ()),
+        ({"guidance_scale": 7.0}, ()),
+        ({"prompt": "a [cat|dog]"}, (NEWER,)),
+        ({"negative_prompt": "(text:1.2)"}, (NEWER,)),
+        ({"prompt": "a" * 76, "clip_skip": 2, "guidance_scale": 2.0}, (SKIPS, NEWER)),
+        ({"prompt": "a [cat|dog]", "versions": (("prompt rules", "2"),)}, ()),
+        ({"prompt": "a [cat|dog]", "app": "A1111 v1.9"}, ()),
+    ],
+)
+def test_a_picture_of_older_rules_of_reading_says_what_is_read_otherwise(
+    changes: dict[str, object], said: tuple[str, ...]
+) -> None:
+    fields: dict[str, object] = {"app": "sdgen 0.1.0", "prompt": "x", **changes}
+    now = replace(INFO, versions=versions())
+    assert differences(Recipe(**fields), now) == said
+
+
+def test_a_recipe_names_the_rules_that_its_prompts_were_read_by() -> None:
+    assert dict(versions())["prompt rules"] == "2"
+
+
 def test_what_a_recipe_does_not_say_is_not_compared() -> None:
     assert differences(Recipe(app="A1111 v1.9", prompt="x"), INFO) == ()
     assert differences(Recipe(app="sdgen 0.1.0", prompt="x"), replace(INFO, versions=())) == ()
@@ -157,9 +187,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def drawn(studio: Studio, **fields: object) -> Path:
     """The file of the last picture of a small request."""
-    request = studio.request(
-        prompt="a red robot on a beach", seed=3, steps=3, width=128, height=128, **fields
-    )
+    small = {"prompt": "a red robot on a beach", "seed": 3, "steps": 3, "width": 128, "height": 128}
+    request = studio.request(**(small | fields))
     job = studio.start(request)
     saved = [event for event in job.events() if isinstance(event, Saved)]
     assert isinstance(job.end, Finished)
@@ -170,6 +199,17 @@ def test_a_picture_of_ours_proves_itself(real: Studio) -> None:
     path = drawn(real, exact=True)
     found = real.verify(path)
     assert (found.answer, found.altered, found.differs) == ("identical", False, ())
+
+
+def test_a_prompt_that_changes_while_it_is_drawn_is_verified_bit_for_bit(real: Studio) -> None:
+    edited = drawn(
+        real, prompt="a [red|blue] (robot:1.2) [on a beach:0.5]", negative_prompt="[cat::2]"
+    )
+    assert real.verify(edited).answer == "identical"
+    image, recipe = read_picture(edited)
+    assert recipe.prompt == "a [red|blue] (robot:1.2) [on a beach:0.5]"
+    plainly = read_picture(drawn(real, prompt="a red (robot:1.2)", negative_prompt="cat"))[0]
+    assert pixels_hash(image) != pixels_hash(plainly)
 
 
 def test_one_of_several_drawn_together_agrees_to_a_step_of_255(real: Studio) -> None:

@@ -65,12 +65,28 @@ def test_the_sampler_of_the_menu_is_used(whole: WholeDiffusersPipeline, pipe: An
     assert whole.check(asked) == ()
 
 
-def test_negative_prompt_and_clip_skip_arrive(whole: WholeDiffusersPipeline, pipe: Any) -> None:
-    asked = request(negative_prompt="the cat", clip_skip=1)
+def test_the_negative_prompt_arrives(whole: WholeDiffusersPipeline, pipe: Any) -> None:
+    asked = request(negative_prompt="the cat")
     scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
-    expected = plain(pipe, asked, scheduler, 7, negative_prompt="the cat", clip_skip=1)
+    expected = plain(pipe, asked, scheduler, 7, negative_prompt="the cat")
     assert np.array_equal(drawn(whole, asked), expected)
     assert not np.array_equal(expected, plain(pipe, asked, scheduler, 7))
+
+
+def test_clip_skip_acts_on_both_prompts(whole: WholeDiffusersPipeline, pipe: Any) -> None:
+    """diffusers' own acts on the prompt alone, so each side is encoded as a prompt here."""
+    asked = request(negative_prompt="the cat", clip_skip=1)
+    tokens, _, pooled, _ = pipe.encode_prompt(asked.prompt, clip_skip=1)
+    no_tokens, _, no_pooled, _ = pipe.encode_prompt(asked.negative_prompt, clip_skip=1)
+    embeds = {
+        "prompt_embeds": tokens,
+        "pooled_prompt_embeds": pooled,
+        "negative_prompt_embeds": no_tokens,
+        "negative_pooled_prompt_embeds": no_pooled,
+    }
+    scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    without_prompt = asked.model_copy(update={"prompt": None})
+    assert np.array_equal(drawn(whole, asked), plain(pipe, without_prompt, scheduler, 7, **embeds))
 
 
 def test_image_i_is_the_image_of_seed_plus_i(whole: WholeDiffusersPipeline) -> None:

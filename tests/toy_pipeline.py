@@ -78,7 +78,7 @@ class ToyPipeline:
             index=index,
             seed=seed,
             latents=torch.randn(1, 3, 2, 2, generator=generator),
-            conditioning=conditioning,
+            conditionings=(conditioning,),
             noise_scheduler=None,
             generator=generator,
             timesteps=torch.arange(request.steps),

@@ -7,12 +7,12 @@ and datasets: `file_name` and `text`). Typed ones come first, then those beside 
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lora.dataset.example import one_line
 from lora.dataset.files import METADATA_NAMES, SourceFile
+from sdgen.letters import as_words
 
 TEXT_KEYS = ("text", "caption", "prompt", "description")  # of metadata, in this order
 PLACEHOLDER = "[trigger]"  # as ai-toolkit's captions have it
@@ -98,8 +98,7 @@ def _read_listed(file: SourceFile, text: str, found: CaptionFiles) -> None:
 
 def has_trigger(caption: str, trigger: str) -> bool:
     """True when the trigger stands in the caption as words of its own, in upper or lower case."""
-    words = r"\s+".join(re.escape(word) for word in trigger.split())
-    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE) is not None
+    return bool(trigger.split()) and as_words(trigger).search(caption) is not None
 
 
 def with_trigger(caption: str, trigger: str, class_word: str = "") -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora.dataset.buckets import Box, Size
+from sdgen.letters import JOINERS
 
 LONGEST_CAPTION = 2000  # characters; far more than any text encoder reads
-_JOINERS = "\u200c\u200d"  # do not print, but spell words in many scripts
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,6 @@ class Dataset:
 def one_line(text: str) -> str:
     """A caption as it is stored: one line, composed characters, nothing that does not print."""
     text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair
-    kept = "".join(
-        char for char in text if char.isprintable() or char.isspace() or char in _JOINERS
-    )
+    kept = "".join(char for char in text if char.isprintable() or char.isspace() or char in JOINERS)
     line = " ".join(unicodedata.normalize("NFC", kept).split())
     return line[:LONGEST_CAPTION].strip()

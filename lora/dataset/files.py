@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from lora.dataset.errors import PhotosRefused
+from sdgen.letters import JOINERS
 
 PHOTOS_MAX = 200
 FILES_MAX = 3 * PHOTOS_MAX  # a photo may have a caption file, and macOS puts a companion beside it
@@ -59,7 +60,7 @@ def check_count(files: Sequence[SourceFile]) -> None:
 def display(name: str) -> str:
     """A file's name as a report may show it: short, and without characters that do not print."""
     shown = name.encode("utf-8", "replace").decode("utf-8")
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in shown)
+    shown = "".join(char if char.isprintable() or char in JOINERS else "\ufffd" for char in shown)
     if len(shown) <= 60:
         return shown or "(no name)"
     return f"{shown[:40]}…{shown[-16:]}"

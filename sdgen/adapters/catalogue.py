@@ -6,6 +6,7 @@ A file there is whole or not there at all (see sdgen.adapters.store).
 """
 
 import difflib
+import functools
 import re
 import threading
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ from sdgen.adapters.verdict import verdict
 from sdgen.adapters.words import clean
 from sdgen.errors import AdapterRefused, AdapterUnavailable
 from sdgen.file_hashes import FileHashes
+from sdgen.letters import word_signs
 from sdgen.models import ASSETS, ModelSpec
 
 BUNDLED_FOLDER = ASSETS / "adapters"
-_NAME = re.compile(r"[\w.()+-][\w.()+ -]{0,79}\Z")  # what a tag in a prompt can hold
 Broken = list[tuple[str, str]]  # name, why as a sentence
 Titles = list[tuple[str, str]]  # name, title
 Stamp = tuple[int, int]  # time of change in nanoseconds, size in bytes
@@ -37,6 +38,13 @@ class _Known:
     stamp: Stamp
     report: AdapterReport | None
     problem: str = ""
+
+
+@functools.cache
+def _name() -> re.Pattern[str]:
+    """What a tag in a prompt can hold."""
+    signs = word_signs()
+    return re.compile(rf"[\w.()+-][{signs}.()+ -]{{0,79}}\Z")
 
 
 class Catalogue:
@@ -110,7 +118,7 @@ class Catalogue:
             except OSError:
                 continue
             for path in files:
-                name = path.stem if _NAME.match(path.stem) else slug(path.stem)
+                name = path.stem if _name().match(path.stem) else slug(path.stem)
                 found.setdefault(name, path)
         for name, path in added.items():
             found.setdefault(name, path)

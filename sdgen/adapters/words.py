@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sdgen.letters import JOINERS
 from sdgen.request import SCALE_MAX
 
 TRIGGERS_MAX, TRIGGER_CHARS = 8, 80
@@ -144,7 +145,8 @@ def clean(text: object, limit: int = TITLE_CHARS) -> str:
     if not isinstance(text, str):
         return ""
     line = " ".join(text[: 20 * limit].split())
-    return "".join(char for char in line if char.isprintable())[:limit].strip()
+    kept = (char for char in line if char.isprintable() or char in JOINERS)
+    return "".join(kept)[:limit].strip(JOINERS + " ")
 
 
 def _triggers(text: object) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from sdgen.job import (
     Stopped,
 )
 from sdgen.models import ModelSpec
+from sdgen.pipelines.prompts import RULES, RULES_NAME
 from sdgen.version import VERSION
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _threads(device: str) -> int:
 
 @functools.cache
 def versions() -> tuple[tuple[str, str], ...]:
-    """(package, version) of all that decides how a picture comes out."""
+    """(package or rules, version) of all that decides how a picture comes out."""
     packages = ("torch", "diffusers", "transformers")
     found = [(name, importlib.metadata.version(name)) for name in packages]
-    return (("sdgen", VERSION), *found)
+    return (("sdgen", VERSION), (RULES_NAME, RULES), *found)

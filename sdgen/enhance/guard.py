@@ -4,6 +4,7 @@
 untouched text; `losses` tells what a rewritten text lost, and `repaired` puts it back.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from sdgen.enhance.language import (
     stems,
     words_of,
 )
+from sdgen.letters import word_signs
+from sdgen.pipelines.prompt_editing import EditedPrompt
 
 KEPT_SHARE = 0.9  # of the content words of a prompt, by stem, that a rewritten one must have
 _PATTERNS = (
@@ -29,7 +32,6 @@ _PATTERNS = (
     re.compile(r"#[0-9a-fA-F]{3,8}\b"),
     re.compile(r"\d+(?:[.,:]\d+)*"),
 )
-_NAME = re.compile(r"[^\W\d_][\w'’-]*")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\n\"“(])\s*$")
 _SYNTAX = re.compile(r"[<>()\[\]{}|\\]|\bBREAK\b|\bAND\b")
 
@@ -54,25 +56,32 @@ class Losses:
 
 
 def protected(prompt: str, triggers: Iterable[str] = ()) -> tuple[str, ...]:
-    """What must be in every draft, letter by letter: trigger words, <tags>, weights, quoted text,
-    numbers, colours as #rrggbb, and names. Each once, in order."""
+    """What must be in every draft, letter by letter: trigger words, prompt editing, <tags>,
+    weights, quoted text, numbers, colours as #rrggbb, and names. Each once, in order."""
     found = [trigger.strip() for trigger in triggers if trigger.strip()]
+    found += [bracket for bracket in EditedPrompt(prompt).brackets() if bracket in prompt]
     for pattern in _PATTERNS:
         found += pattern.findall(prompt)
     return tuple(dict.fromkeys([*found, *_names(prompt)]))
+
+
+@functools.cache
+def _name() -> re.Pattern[str]:
+    """A word that may be a name."""
+    return re.compile(rf"[^\W\d_][{word_signs()}'’-]*")
 
 
 def _names(prompt: str) -> list[str]:
     """Words with a capital that no sentence asked for; neighbours are one name."""
     names: list[str] = []
     last = None
-    for match in _NAME.finditer(prompt):
+    for match in _name().finditer(prompt):
         word = match[0]
         capital = word[0].isupper() and word[0].lower() != word[0]
         first = _SENTENCE_START.search(prompt[max(0, match.start() - 4) : match.start()])
         named = capital and (not first or (word.isupper() and len(word) > 1))
         if capital and first and not named:  # "Minnal Murali on a roof": a name from its start on
-            rest = _NAME.match(prompt, match.end() + 1)
+            rest = _name().match(prompt, match.end() + 1)
             follows = prompt[match.end() : match.end() + 1] == " "
             named = bool(follows and rest and rest[0][0].isupper())
             named = named and word.lower() not in STOP_WORDS

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from sdgen.letters import plain_words
+
 
 def word_set(text: str) -> frozenset[str]:
     """The words of a text, as a set."""
@@ -22,7 +24,6 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety hundred"
 NUMBER_WORDS = {word: value for value, word in enumerate(f"{_UNITS} {_TEENS}".split())} | {
     word: 10 * (value + 2) for value, word in enumerate(_TENS.split())
 }
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _ENDINGS = ("ingly", "edly", "ings", "ing", "ies", "ied", "ly", "ed", "es", "s", "e", "y")
 
@@ -34,7 +35,7 @@ def plain(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """The words, folded, in order; numbers and signs are none."""
-    return _WORD.findall(plain(text))
+    return plain_words().findall(plain(text))
 
 
 def stem(word: str) -> str:

@@ -19,7 +19,7 @@ from sdgen.request import GenerateRequest
 
 @dataclass(frozen=True)
 class Conditioning:
-    """The text side of one request, shared by its pictures; on the pipeline's device."""
+    """The text side of one step, shared by its request's pictures; on the pipeline's device."""
 
     positive: torch.Tensor  # [1, n, d]
     negative: torch.Tensor | None  # [1, n, d]; None: no guidance, one row instead of two
@@ -29,14 +29,14 @@ class Conditioning:
 
 @dataclass
 class DenoiseState:
-    """One picture on its way. Owned by the engine thread; only its conditioning is shared."""
+    """One picture on its way. Owned by the engine thread; only its conditionings are shared."""
 
     key: BatchKey
     request: GenerateRequest
     index: int  # which picture of the request
     seed: int  # request.seed + index
     latents: torch.Tensor  # [1, c, h, w], on the pipeline's device, in its dtype
-    conditioning: Conditioning
+    conditionings: Sequence[Conditioning]  # one a step; the last one counts for all that follow
     noise_scheduler: Any  # a diffusers scheduler of its own, timesteps set
     generator: torch.Generator  # on the CPU, seeded with `seed`
     timesteps: torch.Tensor  # [steps]
@@ -46,6 +46,11 @@ class DenoiseState:
     tick: int = 0  # the engine's step count when this picture last moved; for fair turns
     shared: bool = False  # some step ran together with another request's rows
     notes: list[str] = field(default_factory=list)  # fall-backs taken
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """That of its next step."""
+        return self.conditionings[min(self.step, len(self.conditionings) - 1)]
 
     @property
     def rows(self) -> int:

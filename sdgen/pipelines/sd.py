@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x and 2.x, and the bundled model: latents step by step, many at once.
 
-    encode          the prompt through CLIP, and noise from a CPU generator
+    encode          the prompts through CLIP, for every step, and noise from a CPU generator
     predict_noise   one UNet call for all pictures, each with its own timestep and guidance
     advance         each picture's own noise scheduler moves its latents
     decode          the VAE, the safety checker, and a look for broken numbers
@@ -29,8 +29,9 @@ from sdgen.pipelines.faults import free_memory
 from sdgen.pipelines.lora_bank import MIB, AdapterSet, LoraBank
 from sdgen.pipelines.noise_schedulers import described, noise_scheduler, set_steps, take_step
 from sdgen.pipelines.previews import LatentPreview, fitted_preview, known_preview
-from sdgen.pipelines.prompts import chunks, count_tokens, plain_text
-from sdgen.pipelines.text import TextEncoding
+from sdgen.pipelines.prompt_reading import RequestReading
+from sdgen.pipelines.prompts import count_tokens, plain_text
+from sdgen.pipelines.text import ClipEncoder, TextEncoding
 from sdgen.request import GenerateRequest
 
 LONGEST_SHARED = 8  # chunks; prompts that have no common length up to it go in separate UNet calls
@@ -72,9 +73,8 @@ class SdPipeline:
             self.dtype,
             adapter_memory_mb * MIB,
         )
-        self._text = TextEncoding(
-            pipe.tokenizer, pipe.text_encoder, self.device, self.dtype, self._bank
-        )
+        encoder = ClipEncoder("text_encoder", pipe.tokenizer, pipe.text_encoder)
+        self._text = TextEncoding([encoder], self.device, self.dtype, self._bank)
         self._preview: LatentPreview | None = None
 
     # What the user should know
@@ -84,29 +84,18 @@ class SdPipeline:
         return count_tokens(self.pipe.tokenizer, prompt)
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
-        """Sentences on prompts of more tokens than one chunk holds, words the model does not know,
-        and a negative prompt without effect."""
-        sentences: list[str] = []
+        """Sentences on prompts of more tokens than one chunk holds, notation that is not followed,
+        words the model does not know, and a negative prompt without effect.
+
+        Raises InvalidRequest for prompts that are too much to encode.
+        """
         guided = self._guided(request)
-        prompts = [("prompt", request.prompt)]
-        if guided:
-            prompts.append(("negative prompt", request.negative_prompt))
-        room = self.pipe.tokenizer.model_max_length - 2
-        for name, text in prompts:
-            tokens = self.count_tokens(text)
-            if tokens > room:
-                parts = len(chunks(self.pipe.tokenizer, text))
-                sentences.append(
-                    f"The {name} has {tokens} tokens; the model reads {room} at a time, so it is "
-                    f"read in {parts} parts. Nothing is cut off."
-                )
+        reading = RequestReading.of(request, guided)
+        sentences = reading.sentences(self.pipe.tokenizer)
         if self.spec.words is not None:
             taught = self._trigger_words(request)
-            unknown = [
-                word
-                for word in self.spec.words.unknown(plain_text(request.prompt))
-                if word not in taught
-            ]
+            said = " ".join(plain_text(text) for text in dict.fromkeys(reading.positive.texts))
+            unknown = [word for word in self.spec.words.unknown(said) if word not in taught]
             if unknown:
                 sentences.append(f"This model does not know: {', '.join(unknown)}.")
         if request.negative_prompt.strip() and not guided:
@@ -125,14 +114,15 @@ class SdPipeline:
     def encode(self, request: GenerateRequest) -> list[DenoiseState]:
         """One state per picture of the request; picture i has noise of seed + i.
 
-        Raises InvalidRequest: a size that the VAE cannot make, steps that the sampler cannot take.
+        Raises InvalidRequest: a size that the VAE cannot make, steps that the sampler cannot take,
+        prompts that are too much to encode.
         Raises AdapterUnavailable, AdapterRefused: a LoRA file that is gone or cannot work here.
         """
         self._check_size(request)
         adapters = self._bank.adapters(request.adapters)
-        conditioning = self._conditioning(request, adapters)
+        conditionings = self._conditionings(request, adapters)
         return [
-            self._state(request, conditioning, adapters, index)
+            self._state(request, conditionings, adapters, index)
             for index in range(request.num_images)
         ]
 
@@ -161,24 +151,32 @@ class SdPipeline:
         return width
 
     @torch.inference_mode()
-    def _conditioning(self, request: GenerateRequest, adapters: AdapterSet) -> Conditioning:
+    def _conditionings(
+        self, request: GenerateRequest, adapters: AdapterSet
+    ) -> tuple[Conditioning, ...]:
+        """One a step; steps that read the same share the tensors."""
         guidance_scale = self._guidance_scale(request)
-        negative_prompt = request.negative_prompt if self._guided(request) else None
-        positive, negative = self._text.pair(
-            request.prompt, negative_prompt, request.clip_skip, adapters
-        )
+        reading = RequestReading.of(request, self._guided(request))
         timestep_cond = None
         if (width := self._guidance_width()) is not None:
             embedding = self.pipe.get_guidance_scale_embedding(
                 torch.tensor([guidance_scale - 1]), embedding_dim=width
             )
             timestep_cond = embedding.to(device=self.device, dtype=self.dtype)
-        return Conditioning(positive, negative, guidance_scale, timestep_cond)
+        return tuple(
+            Conditioning(
+                positive.tokens,
+                None if negative is None else negative.tokens,
+                guidance_scale,
+                timestep_cond,
+            )
+            for positive, negative in self._text.steps(reading, request.clip_skip, adapters)
+        )
 
     def _state(
         self,
         request: GenerateRequest,
-        conditioning: Conditioning,
+        conditionings: Sequence[Conditioning],
         adapters: AdapterSet,
         index: int,
     ) -> DenoiseState:
@@ -205,7 +203,7 @@ class SdPipeline:
             index=index,
             seed=seed,
             latents=noise * scheduler.init_noise_sigma,
-            conditioning=conditioning,
+            conditionings=conditionings,
             noise_scheduler=scheduler,
             generator=generator,
             timesteps=timesteps,

@@ -27,6 +27,8 @@ from sdgen.pipelines.noise_schedulers import (
     set_steps,
 )
 from sdgen.pipelines.previews import LatentPreview, known_preview
+from sdgen.pipelines.prompt_reading import has_notation
+from sdgen.pipelines.whole_text import EncodedSteps, whole_text
 from sdgen.request import GenerateRequest
 from sdgen.samplers import sampler_title
 
@@ -78,12 +80,13 @@ class WholeDiffusersPipeline:
         self._menu_fits = _menu_fits(self._own_scheduler)
         self._preview_map = _preview_map(getattr(pipe, "vae", None))
         self._bank = _bank(pipe, choice, adapter_memory_mb * MIB)
+        self._text = whole_text(pipe, self._takes, choice, self._bank)
 
     def check(self, request: GenerateRequest) -> tuple[str, ...]:
         """What of the request this model cannot follow, one sentence each.
 
-        Raises InvalidRequest where the sampler cannot take that many steps, and for adapters where
-        the model can have none.
+        Raises InvalidRequest where the sampler cannot take that many steps, for prompts that are
+        too much to encode, and for adapters where the model can have none.
         """
         if request.adapters and self._bank is None:
             raise InvalidRequest(
@@ -91,10 +94,18 @@ class WholeDiffusersPipeline:
                 f"{self.spec.title} takes no LoRA adapters here: they work with Stable Diffusion "
                 "1, 2 and XL. Please take them out, or choose another model.",
             )
-        sentences = []
+        if self._text is not None:
+            sentences = self._text.sentences(request)
+        elif has_notation(request.prompt) or has_notation(request.negative_prompt):
+            sentences = [
+                "This model reads no notation (weights, BREAK, prompt editing, tags); what is "
+                "written so in a prompt is read as words."
+            ]
+        else:
+            sentences = []
         if request.negative_prompt and "negative_prompt" not in self._takes:
             sentences.append("This model takes no negative prompt; it is left out.")
-        if request.clip_skip and "clip_skip" not in self._takes:
+        if request.clip_skip and self._text is None and "clip_skip" not in self._takes:
             sentences.append("This model has no clip skip; it is left out.")
         if self._follows_menu(request):
             set_steps(self._scheduler(request), request.sampler, request.steps)
@@ -116,6 +127,7 @@ class WholeDiffusersPipeline:
         pipe = self._pipe
         adapters = NO_ADAPTERS if self._bank is None else self._bank.adapters(request.adapters)
         scheduler = self._scheduler(request)
+        text = None if self._text is None else self._text.encoded(request, adapters)
         estimates = _Estimates(scheduler)
         if scheduler is not None:
             pipe.scheduler = scheduler
@@ -131,11 +143,11 @@ class WholeDiffusersPipeline:
         try:
             with (
                 torch.no_grad(),
-                self._reporting(after_step) as callback,
+                self._reporting(after_step, text) as callback,
                 self._careful_decoding(),
                 self._carrying(adapters),
             ):
-                output = pipe(**self._arguments(request, index), **callback)
+                output = pipe(**self._arguments(request, index, text), **callback)
         except _Stop:
             pipe.maybe_free_model_hooks()
             return None
@@ -148,16 +160,18 @@ class WholeDiffusersPipeline:
         """Give the memory back; the pipeline cannot be used afterwards."""
         self._pipe = None
         self._bank = None
+        self._text = None
         self._own_scheduler = None
         free_memory()
 
     # ---- what diffusers is called with --------------------------------------------------------
 
-    def _arguments(self, request: GenerateRequest, index: int) -> dict[str, Any]:
+    def _arguments(
+        self, request: GenerateRequest, index: int, text: EncodedSteps | None
+    ) -> dict[str, Any]:
         """The call's arguments, only those that this pipeline takes."""
         generator = torch.Generator("cpu").manual_seed(request.seed + index)
         wanted: dict[str, Any] = {
-            "prompt": request.prompt,
             "height": request.height,
             "width": request.width,
             "num_inference_steps": request.steps,
@@ -165,10 +179,14 @@ class WholeDiffusersPipeline:
             "generator": generator,
             "output_type": "np",
         }
-        if request.negative_prompt:
-            wanted["negative_prompt"] = request.negative_prompt
-        if request.clip_skip:
-            wanted["clip_skip"] = request.clip_skip
+        if text is not None:
+            wanted |= text.arguments
+        else:
+            wanted["prompt"] = request.prompt
+            if request.negative_prompt:
+                wanted["negative_prompt"] = request.negative_prompt
+            if request.clip_skip:
+                wanted["clip_skip"] = request.clip_skip
         return {name: value for name, value in wanted.items() if name in self._takes}
 
     def _follows_menu(self, request: GenerateRequest) -> bool:
@@ -201,19 +219,27 @@ class WholeDiffusersPipeline:
 
     @contextmanager
     def _reporting(
-        self, after_step: Callable[[int, torch.Tensor | None], None]
+        self,
+        after_step: Callable[[int, torch.Tensor | None], None],
+        text: EncodedSteps | None,
     ) -> Iterator[dict[str, Any]]:
-        """The arguments that make the pipeline report its steps."""
+        """The arguments that make the pipeline report its steps, and change its prompts."""
         if "callback_on_step_end" in self._takes:
 
             def on_step_end(
                 pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]
             ) -> dict[str, Any]:
-                del pipe, timestep
+                del timestep
                 after_step(step, tensors.get("latents"))
-                return {}
+                if not watched or text is None:
+                    return {}
+                return dict(text.changes(step + 1, pipe.num_timesteps, tensors))
 
-            yield {"callback_on_step_end": on_step_end}
+            watched = [] if text is None else text.watched
+            arguments: dict[str, Any] = {"callback_on_step_end": on_step_end}
+            if watched:
+                arguments["callback_on_step_end_tensor_inputs"] = ["latents", *watched]
+            yield arguments
             return
         denoiser = getattr(self._pipe, "unet", None) or getattr(self._pipe, "transformer", None)
         if denoiser is None:

@@ -76,7 +76,8 @@ element.addEventListener(
 const patternOf = (trigger) => {
   const words = trigger.trim().split(/\s+/);
   const plain = words.map((word) => word.replace(/[\^$.*+?()[\]{}|/\\]/g, "\\$&")).join("\\s+");
-  return new RegExp(`(?<![\\p{L}\\p{N}_])${plain}(?![\\p{L}\\p{N}_])`, "iu");
+  const sign = "[\\p{L}\\p{M}\\p{N}_\\u200c\\u200d]";
+  return new RegExp(`(?<!${sign})${plain}(?!${sign})`, "iu");
 };
 
 const takenOut = (prompt, found) => {

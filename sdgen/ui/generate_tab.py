@@ -9,6 +9,7 @@ import gradio as gr
 from sdgen.config import Settings
 from sdgen.errors import ModelUnavailable
 from sdgen.owners import Visitor
+from sdgen.pipelines.prompts import every_word
 from sdgen.queue.limits import Limits
 from sdgen.studio import Studio, enhancement_of
 from sdgen.studio_adapters import without_tags
@@ -222,7 +223,7 @@ class GenerateTab:
         plain = triggers.without(without_tags(prompt), known)
         if several:
             plain = plain.translate(SEVERAL_SIGNS)
-        unknown = model_panel.unknown(card, plain)
+        unknown = model_panel.unknown(card, every_word(plain))
         tokens = None if several else self._studio.count_tokens(card.name, prompt)
         many = how_many(prompt, self._page.most, on=several)
         return [messages.hint(unknown, tokens, BUDGET, many), rows]

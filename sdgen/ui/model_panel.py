@@ -12,6 +12,15 @@ SEED_PROMPTS = (  # what people drew in the two projects that this one follows
     "a dramatic scene of a hero running through a village during a storm",
     "a hero in his superhero costume, striking a powerful pose in front of a temple",
 )
+NOTATION = (
+    ("(word:1.2)", "weighs more, below 1 less; (word) is 1.1, [word] is 0.91"),
+    (r"\( \) \[ \]", "brackets that are meant as such"),
+    ("BREAK", "the rest is read as a part of its own; long prompts are read in parts anyway"),
+    ("[cat:dog:0.5]", "a cat for the first half of the steps, then a dog; 8 instead: 8 steps"),
+    ("[hat:0.5] [hat::0.5]", "comes after half of the steps, goes after half"),
+    ("[cat|dog]", "changes at every step"),
+    ("<lora:name:0.8>", "an adapter and its strength"),
+)
 GENERAL_PROMPTS = (
     "a lighthouse on a cliff at dawn, oil painting",
     "portrait of an old sailor, soft window light",
@@ -67,6 +76,20 @@ def vocabulary(card: ModelCard) -> str:
         f'<details class="sd-words"><summary>What {escape(card.title)} can draw</summary>'
         f"<p>It knows these words and draws everything else badly. A click adds one.</p>"
         f"{lists}</details>"
+    )
+
+
+def notation() -> str:
+    """What a prompt may hold besides words, as HTML."""
+    rows = "".join(
+        f"<div><dt><code>{escape(sign)}</code></dt><dd>{escape(meaning)}</dd></div>"
+        for sign, meaning in NOTATION
+    )
+    return (
+        '<details class="sd-words"><summary>Notation in prompts</summary>'
+        "<p>Stable Diffusion 1, 2 and XL read it, as in AUTOMATIC1111's web UI. Models that read "
+        "sentences (T5) do not, and say so.</p>"
+        f'<dl class="sd-facts">{rows}</dl></details>'
     )
 
 

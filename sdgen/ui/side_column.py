@@ -50,6 +50,7 @@ class SideColumn:
             )
             self._fetching = gr.HTML(elem_id="fetching")
             self.words = gr.HTML(model_panel.vocabulary(card), js_on_load=script, elem_id="words")
+            gr.HTML(model_panel.notation(), elem_id="notation")
         self.adapters.lay_out(card.name)
         with gr.Group():
             seed = controls.seed_box()

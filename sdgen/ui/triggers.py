@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable
 
+from sdgen.letters import as_words
+
 
 def has(prompt: str, trigger: str) -> bool:
     """True when the prompt holds the trigger as words of their own, in any case."""
-    return bool(trigger.strip()) and _pattern(trigger).search(prompt) is not None
+    return bool(trigger.strip()) and as_words(trigger).search(prompt) is not None
 
 
 def put_in(prompt: str, trigger: str) -> str:
@@ -19,7 +21,7 @@ def put_in(prompt: str, trigger: str) -> str:
 
 def take_out(prompt: str, trigger: str) -> str:
     """The prompt without the first of the trigger, and without the comma that went with it."""
-    found = _pattern(trigger).search(prompt) if trigger.strip() else None
+    found = as_words(trigger).search(prompt) if trigger.strip() else None
     if found is None:
         return prompt
     before, after = prompt[: found.start()], prompt[found.end() :]
@@ -35,10 +37,5 @@ def take_out(prompt: str, trigger: str) -> str:
 def without(prompt: str, triggers: Iterable[str]) -> str:
     """The prompt as if none of the triggers were in it, for whoever counts its words."""
     for trigger in sorted((word for word in triggers if word.strip()), key=len, reverse=True):
-        prompt = _pattern(trigger).sub(" ", prompt)
+        prompt = as_words(trigger).sub(" ", prompt)
     return prompt
-
-
-def _pattern(trigger: str) -> re.Pattern[str]:
-    words = r"\s+".join(map(re.escape, trigger.split()))
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
