@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
@@ -73,6 +75,15 @@ def read_picture(path: Path) -> tuple[Image.Image, Recipe]:
     return image, _recipe_of(texts)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, as the file's head says; nothing is decoded.
+
+    Raises PictureUnreadable: no such file, no picture, damaged, too big.
+    """
+    with _opened(path) as image:
+        return image.size
+
+
 def _recipe_of(texts: dict[str, str]) -> Recipe:
     ours, theirs = texts.get(_JSON_KEY), texts.get(_PARAMETERS_KEY)
     if max(len(ours or ""), len(theirs or "")) > TEXT_CHARS_MAX:
@@ -86,6 +97,19 @@ def _recipe_of(texts: dict[str, str]) -> Recipe:
 
 def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
     """The pixels and the texts of a picture file. Raises PictureUnreadable."""
+    with _opened(path) as image:
+        if image.width * image.height > PIXELS_MAX:
+            raise PictureUnreadable(
+                f"This picture has {image.width}x{image.height} pixels; "
+                f"at most {PIXELS_MAX // 1_000_000} million are looked at."
+            )
+        texts = _texts_of(image)
+        return image.convert("RGB"), texts
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture file of which only the head has been read. Raises PictureUnreadable."""
     try:
         if not path.is_file():  # a pipe, for one, would never end
             raise PictureUnreadable("There is no such file.")
@@ -95,13 +119,7 @@ def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
         raise PictureUnreadable("This file may not be read.") from error
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            if image.width * image.height > PIXELS_MAX:
-                raise PictureUnreadable(
-                    f"This picture has {image.width}x{image.height} pixels; "
-                    f"at most {PIXELS_MAX // 1_000_000} million are looked at."
-                )
-            texts = _texts_of(image)
-            return image.convert("RGB"), texts
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureUnreadable("This picture has too many pixels to look at.") from error
     except UnidentifiedImageError as error:

@@ -229,11 +229,15 @@ class JobQueue:
             return QueueView(seen_by(owner, running, waiting), owner in self._paused)
 
     def shown(self, owner: str) -> tuple[Job, ...]:
-        """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none."""
+        """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none.
+
+        Jobs whose pictures are not kept have nothing to show.
+        """
         if owner == ANYONE:
             return ()
         with self._changed:
-            running = [e.job for e in self._entries.values() if e.row.owner == owner and e.run]
+            mine = [e for e in self._entries.values() if e.row.owner == owner and e.run]
+            running = [entry.job for entry in mine if entry.order.kept]
         return (*self._watchers.ended_lately(owner), *running)
 
     def watching(self, owner: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
@@ -428,7 +432,8 @@ class JobQueue:
         forget = entry.order.request.leave_out_prompt
         self._ends.add(entry.row.id, end.state, str(end.error or ""), forget_words=forget)
         self._ends.write()
-        self._watchers.ended(entry.row.owner, entry.job)
+        if entry.order.kept:
+            self._watchers.ended(entry.row.owner, entry.job)
         entry.job.publish(end.event)
         self._tell_places()
         self._changed.notify_all()

@@ -68,7 +68,7 @@ class Asking(NamedTuple):
     """Who asks for drafts, and of whom: one window's values."""
 
     choice: str = "builtin"
-    session: str = ""
+    payer: str = ""  # whom limits count for
     key_name: str = ""
     adapters: tuple[str, ...] = ()  # chosen ones, whose trigger words must be in the draft
 
@@ -107,7 +107,7 @@ class Enhancing:
         def work() -> None:
             try:
                 draft = self._studio.enhance(
-                    prompt, model, _choice(asking.choice), again=again, session=asking.session,
+                    prompt, model, _choice(asking.choice), again=again, payer=asking.payer,
                     key_name=asking.key_name, adapters=asking.adapters, on_text=grow,
                 )  # fmt: skip
                 arrived.put(draft)

@@ -12,7 +12,7 @@ from sdgen.job import Failed, Job, Saved, Stopped
 from sdgen.owners import Visitor
 from sdgen.ui.api.answers import Answers
 from sdgen.ui.api.asking import Asked, orders
-from sdgen.ui.api.checks import refused, session_of
+from sdgen.ui.api.checks import refused
 from sdgen.ui.api.types import AskedAdapter, MadePicture, ToldJob
 from sdgen.ui.streams import events, owned
 
@@ -72,7 +72,7 @@ def add_drawing(
         made: list[MadePicture] = []
 
         def start() -> Job:
-            (order,) = orders(studio, asked, 1, session_of(request))
+            (order,) = orders(studio, asked, 1, who.payer)
             (job,) = studio.submit([order], who, leave="call")
             return job
 
@@ -144,7 +144,7 @@ def add_drawing(
         """
         try:
             asked, who = Asked.of(locals()), visitor(request)
-            asked_for = list(orders(studio, asked, limit, session_of(request)))
+            asked_for = list(orders(studio, asked, limit, who.payer))
             jobs = studio.submit(asked_for, who, leave="keep")
             return [answers.job(job.id, who) for job in jobs]
         except SdgenError as error:
