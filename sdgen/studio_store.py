@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from sdgen import scratch
 from sdgen.config import Settings
 from sdgen.errors import StorageFailed
 from sdgen.gallery import Gallery
@@ -49,7 +50,10 @@ class Store:
         with self._opening:
             if self._gallery is None:
                 self._gallery = Gallery(
-                    self._settings.data_dir, history, bin_days=self._settings.bin_days
+                    self._settings.data_dir,
+                    history,
+                    bin_days=self._settings.bin_days,
+                    copies=scratch.HandedCopies(),
                 )
             return self._gallery
 
@@ -88,6 +92,7 @@ class Store:
                 "rows of old jobs",
                 lambda: self.history.forget_jobs(time.time() - JOBS_KEPT_SECONDS),
             )
+            self._attempt("temporary files", lambda: scratch.remove_old(scratch.folder_in_use()))
             self._stop.wait(UPKEEP_SECONDS)
 
     def _attempt(self, what: str, deed: Callable[[], int]) -> None:

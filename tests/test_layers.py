@@ -41,6 +41,7 @@ LAYERS = (
     "sdgen.credentials",
     "sdgen.keeping",
     "sdgen.queue",
+    "sdgen.scratch",
     "sdgen.verify",
     "sdgen.studio_models",
     "sdgen.studio_adapters",

@@ -7,8 +7,8 @@ from contextlib import suppress
 import gradio as gr
 from anyio import CapacityLimiter, to_thread
 
-from sdgen.errors import SdgenError
-from sdgen.job import Failed, Job, Saved, Stopped
+from sdgen.errors import SdgenError, StorageFailed
+from sdgen.job import Failed, Finished, Job, Saved, Stopped
 from sdgen.owners import Visitor
 from sdgen.ui.api.answers import Answers
 from sdgen.ui.api.asking import Asked, orders
@@ -70,6 +70,7 @@ def add_drawing(
         """
         asked, who = Asked.of(locals()), visitor(request)
         made: list[MadePicture] = []
+        withheld: StorageFailed | None = None
 
         def start() -> Job:
             (order,) = orders(studio, asked, 1, who.payer)
@@ -82,10 +83,18 @@ def add_drawing(
                 told_at = now()
                 async for event in events(job, HEARTBEAT):
                     if isinstance(event, Saved):
-                        picture = await to_thread.run_sync(answers.picture, event, limiter=quick)
-                        made = [*made, picture]
+                        try:
+                            picture = await to_thread.run_sync(
+                                answers.picture, event, limiter=quick
+                            )
+                        except StorageFailed as error:  # the job goes on, and can be asked for
+                            withheld = StorageFailed(f"{error} Its job_id is {job.id}.")
+                        else:
+                            made = [*made, picture]
                     elif isinstance(event, Failed):
                         raise event.error
+                    elif withheld is not None and isinstance(event, Finished | Stopped):
+                        raise withheld
                     elif isinstance(event, Stopped) and not made:
                         raise gr.Error(STOPPED, print_exception=False)
                     if isinstance(event, Saved) or now() - told_at >= HEARTBEAT:
