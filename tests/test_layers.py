@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).parent.parent
 LAYERS = (
     "sdgen.version",
     "sdgen.errors",
+    "sdgen.data_folder",
     "sdgen.config",
     "sdgen.logs",
     "sdgen.owners",
@@ -57,6 +58,7 @@ LAYERS = (
     "sdgen.cli",
     "sdgen.__main__",
     # lora depends on sdgen, never the reverse; sdgen.launch only knows the tab's name.
+    "lora.environment",
     "lora.config",
     "lora.runs",  # a run's folder and status file; light
     "lora.dataset",

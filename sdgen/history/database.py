@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from sdgen.data_folder import make_data_folder, make_private, tighten
 from sdgen.errors import StorageFailed
 from sdgen.history.migrations import migrate
 
@@ -39,7 +40,10 @@ class Database:
         self._closed = False
         self._writer: sqlite3.Connection | None = None
         with said():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_data_folder(path.parent)
+            make_private(path)
+            for beside in ("-wal", "-shm"):  # new ones get the mode of the file itself
+                tighten(path.with_name(f"{path.name}{beside}"))
             self._writer = self._checked()
 
     def write_back(self) -> None:

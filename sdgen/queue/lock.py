@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import IO
 
+from sdgen.data_folder import make_data_folder
 from sdgen.errors import StorageFailed
 
 _TAKEN = (
@@ -21,7 +22,7 @@ class AppLock:
     def __init__(self, data_dir: Path) -> None:
         """Raises StorageFailed: another app has it, or the folder may not be written to."""
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            make_data_folder(data_dir)
             self._file: IO[bytes] | None = (data_dir / "app.lock").open("ab")
         except OSError as error:
             raise StorageFailed(_cannot(error)) from error

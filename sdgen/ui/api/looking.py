@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 import gradio as gr
 from anyio import CapacityLimiter, to_thread
 
-from sdgen.errors import InvalidRequest, SdgenError
+from sdgen.errors import GenerationFailed, InvalidRequest, SdgenError
 from sdgen.job import GeneratedImage
 from sdgen.owners import Visitor
 from sdgen.studio import Studio
-from sdgen.studio_verify import NOT_HERE, impossible, picture_of
+from sdgen.studio_verify import NOT_HERE, STOPPED, impossible, picture_of
 from sdgen.ui.api.answers import judged
 from sdgen.ui.api.checks import (
     helper,
@@ -150,25 +150,27 @@ def add_looking(
             The answer, a sentence, how alike they are, and what differs.
         """
         who, now = visitor(request), asyncio.get_running_loop().time
+        made: GeneratedImage | None = None
         try:
-            asked = await to_thread.run_sync(
-                lambda: studio.redrawing(uploaded(picture, "picture")), limiter=slow
-            )
+            file = uploaded(picture, "picture")
+            asked = await to_thread.run_sync(studio.redrawing, file, limiter=slow)
             if isinstance(asked, Verification):
                 yield verified(asked)
                 return
-            made: GeneratedImage | None = None
-            async with owned(lambda: studio.redraw(asked, who), quick) as job:
-                told_at = now()
-                async for event in events(job, HEARTBEAT):
-                    made = picture_of(event, made)
-                    if now() - told_at >= HEARTBEAT:
-                        told_at = now()
-                        yield WAITING
-            if made is not None:
-                yield verified(await to_thread.run_sync(studio.compared, asked, made, limiter=slow))
-        except NOT_HERE as error:
-            yield verified(impossible(str(error)))
+            try:
+                async with owned(lambda: studio.redraw(asked, who), quick) as job:
+                    told_at = now()
+                    async for event in events(job, HEARTBEAT):
+                        made = picture_of(event, made)
+                        if now() - told_at >= HEARTBEAT:
+                            told_at = now()
+                            yield WAITING
+            except NOT_HERE as error:
+                yield verified(impossible(str(error)))
+                return
+            if made is None:
+                raise GenerationFailed(STOPPED)
+            yield verified(await to_thread.run_sync(studio.compared, asked, made, limiter=slow))
         except SdgenError as error:
             raise refused(error) from error
 
