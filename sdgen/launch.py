@@ -185,10 +185,12 @@ def serve(
     engine = (make_engine or LocalEngine)(settings, on_step=metrics.stepped)
     studio = Studio(settings, engine, public=on_space or settings.is_public, metrics=metrics)
     try:
-        studio.open_queue()
+        studio.open_queue(waits_for_room=True)
     except StorageFailed as error:
         say(str(error))
         return FAILED
+    if (disk := studio.disk()).full:
+        say(disk.sentence)
     opened: list[object] = []  # what the further tabs left to be closed
     demo = build(studio, settings, on_space, further_tabs(opened))
     try:

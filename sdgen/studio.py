@@ -16,11 +16,12 @@ from pathlib import Path
 from sdgen import model_files as default_model_files
 from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
+from sdgen.data_folder import has_no_room
 from sdgen.enhance import Choice, Draft, Enhancer, Service
-from sdgen.errors import GenerationFailed, InvalidRequest, ShuttingDown
+from sdgen.errors import GenerationFailed, InvalidRequest, ShuttingDown, StorageFailed
 from sdgen.gallery import Gallery, free_bytes
 from sdgen.grid import Grid
-from sdgen.history import History, Leave
+from sdgen.history import NO_ROOM_SENTENCE, History, Leave
 from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
 from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_recipe
@@ -29,6 +30,7 @@ from sdgen.owners import Visitor
 from sdgen.pictures import remove_stumps
 from sdgen.queue import DiskState, JobQueue, JobTold, Order, Prepared, QueueView, Tools, disk_state
 from sdgen.request import GenerateRequest
+from sdgen.scratch import shortage
 from sdgen.studio_adapters import AdapterCard, AdapterDesk, with_tags, without_tags
 from sdgen.studio_direct import DirectJobs
 from sdgen.studio_enhance import EnhanceDesk, enhancement_of
@@ -83,6 +85,7 @@ class Studio:
         self._comparing = threading.BoundedSemaphore(COMPARED_AT_ONCE)
         self._queue_lock = threading.Lock()
         self._queue: JobQueue | None = None
+        self._no_queue = ""  # why there is none yet, on a full disk
         self._closed = False
         self._public = settings.is_public if public is None else public
         self._tools = tools
@@ -136,12 +139,24 @@ class Studio:
 
     # --- the queue
 
-    def open_queue(self) -> None:
+    def open_queue(self, *, waits_for_room: bool = False) -> None:
         """Take up the jobs that an earlier run of the app left. Idempotent; submit() does it too.
 
-        Raises StorageFailed: another app uses the data folder, or it cannot be written to.
+        waits_for_room: on a full disk there is no queue until there is room, which is looked for
+        now and then; disk() says so. Raises StorageFailed: another app uses the data folder, or it
+        cannot be written to.
         """
-        self._opened()
+        try:
+            self._opened()
+        except StorageFailed:
+            if not (waits_for_room and has_no_room(self._settings.data_dir)):
+                raise
+            self._no_queue = NO_ROOM_SENTENCE
+            self._store.watch(self._recovered)
+
+    def _recovered(self) -> None:
+        """The data folder can be used, for the first time or again. Raises StorageFailed."""
+        self._opened().write_again()
 
     def submit(
         self,
@@ -212,10 +227,12 @@ class Studio:
                     self._engine.status,
                     public=self._public,
                     ended=self.metrics.ended,
+                    problem=lambda: self._store.problem,
                 )
                 queue.open()
-                self._queue = queue
+                self._queue, self._no_queue = queue, ""
                 self._store.look_after()
+                self._store.watch(self._recovered)
             return self._queue
 
     @property
@@ -229,8 +246,12 @@ class Studio:
         return self._store.history
 
     def disk(self) -> DiskState:
-        """How much room is left for pictures."""
-        return disk_state(self._settings)
+        """How much room is left for pictures; full, too, where nothing can be kept."""
+        state = disk_state(self._settings)
+        problem = self._store.problem or self._no_queue
+        if problem:
+            return replace(state, full=True, sentence=problem)
+        return state if state.sentence else replace(state, sentence=shortage(self._settings))
 
     # --- enhancing
 
@@ -463,8 +484,8 @@ class Studio:
         return self._queue.last_run_ok if self._queue else None
 
     def alive(self) -> bool:
-        """True while the queue's thread works."""
-        return self._queue is not None and self._queue.alive
+        """True while the queue's thread works, or waits for room on the disk to begin."""
+        return bool(self._no_queue) if self._queue is None else self._queue.alive
 
     def close(self, grace: float = 5.0) -> None:
         """Take nothing new, stop what runs, keep what was finished. Idempotent.
