@@ -82,6 +82,9 @@ def _parents(before: str | None) -> Iterator[Path]:
     if before:
         yield Path(before)
         return
+    for name in ("TMPDIR", "TEMP", "TMP"):  # what the dead left there may be what fills the disk
+        if os.environ.get(name):
+            remove_dead(Path(os.environ[name]))
     with contextlib.suppress(OSError):  # it tries to write into each place that there is
         yield Path(tempfile.gettempdir())
     if _IN_MEMORY.is_dir():

@@ -66,7 +66,12 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises PictureUnreadable: no such file, no picture, damaged, too big, or without a recipe.
     """
-    return _recipe_of(_read_texts(path)[1])
+    with _opened(path) as image:
+        before_pixels = {key: value for key, value in image.info.items() if isinstance(value, str)}
+        if _JSON_KEY not in before_pixels:
+            _check_size(image)
+            before_pixels = _texts_of(image)
+    return _recipe_of(before_pixels)
 
 
 def read_picture(path: Path) -> tuple[Image.Image, Recipe]:
@@ -98,13 +103,18 @@ def _recipe_of(texts: dict[str, str]) -> Recipe:
 def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
     """The pixels and the texts of a picture file. Raises PictureUnreadable."""
     with _opened(path) as image:
-        if image.width * image.height > PIXELS_MAX:
-            raise PictureUnreadable(
-                f"This picture has {image.width}x{image.height} pixels; "
-                f"at most {PIXELS_MAX // 1_000_000} million are looked at."
-            )
+        _check_size(image)
         texts = _texts_of(image)
         return image.convert("RGB"), texts
+
+
+def _check_size(image: Image.Image) -> None:
+    """Raises PictureUnreadable for a picture that is too large to be decoded."""
+    if image.width * image.height > PIXELS_MAX:
+        raise PictureUnreadable(
+            f"This picture has {image.width}x{image.height} pixels; "
+            f"at most {PIXELS_MAX // 1_000_000} million are looked at."
+        )
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from anyio import to_thread
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.formparsers import MultiPartException
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -165,7 +166,7 @@ class Uploads:
                     await to_thread.run_sync(self._ledger.look, upload)
                 except SdgenError as error:
                     refused = error
-                    return {"type": "http.disconnect"}
+                    raise MultiPartException(str(error)) from error  # Gradio removes its parts then
             return message
 
         async def heard(message: Message) -> None:
@@ -180,9 +181,6 @@ class Uploads:
 
         try:
             await self.app(scope, counted, heard)
-        except ClientDisconnect:
-            if refused is None:
-                raise
         finally:
             files = _paths(answer) if status == 200 else ()
             await to_thread.run_sync(self._ledger.end, upload, files)
