@@ -67,11 +67,13 @@ def read_recipe(path: Path) -> Recipe:
     Raises PictureUnreadable: no such file, no picture, damaged, too big, or without a recipe.
     """
     with _opened(path) as image:
-        before_pixels = {key: value for key, value in image.info.items() if isinstance(value, str)}
-        if _JSON_KEY not in before_pixels:
+        ours = image.info.get(_JSON_KEY)  # it stands before the pixels, which stay as they are
+        if isinstance(ours, str):
+            texts = {_JSON_KEY: str(ours)}
+        else:
             _check_size(image)
-            before_pixels = _texts_of(image)
-    return _recipe_of(before_pixels)
+            texts = _texts_of(image)
+    return _recipe_of(texts)
 
 
 def read_picture(path: Path) -> tuple[Image.Image, Recipe]:

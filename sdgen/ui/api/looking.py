@@ -25,7 +25,7 @@ from sdgen.ui.streams import events, owned
 from sdgen.verify import Verification
 
 AT_ONCE = 16  # verifications that are being queued at the same time
-LOOKING = 2  # pictures that are being read or compared
+LOOKING = 2  # files that are being read or compared; some have gigabytes
 HEARTBEAT = 1.0  # seconds; a client that went away is noticed at the next yield
 OPERATOR_ONLY = "Only the operator of this app can bring files; give a name of `adapters`."
 
@@ -115,7 +115,9 @@ def add_looking(
         except SdgenError as error:
             raise refused(error) from error
 
-    def inspect_adapter(adapter: str | gr.FileData, model: str | None = None) -> JudgedAdapter:
+    async def inspect_adapter(
+        adapter: str | gr.FileData, model: str | None = None
+    ) -> JudgedAdapter:
         """Examine one LoRA adapter before it is used; nothing is loaded and nothing is kept.
 
         Args:
@@ -128,11 +130,17 @@ def add_looking(
         try:
             chosen = name_of_model(studio, model)
             if isinstance(adapter, str):
-                return judged(studio.inspect_adapter(adapter, chosen))
+                found = await to_thread.run_sync(
+                    studio.inspect_adapter, adapter, chosen, limiter=slow
+                )
+                return judged(found)
             if not may_add:
                 raise InvalidRequest("adapter", OPERATOR_ONLY)
             file = uploaded(adapter, "adapter", "a name of `adapters` or ")
-            return judged(studio.inspect_adapter_file(file, chosen))
+            found = await to_thread.run_sync(
+                studio.inspect_adapter_file, file, chosen, limiter=slow
+            )
+            return judged(found)
         except SdgenError as error:
             raise refused(error) from error
 
