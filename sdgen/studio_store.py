@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sdgen import scratch
 from sdgen.config import Settings
-from sdgen.errors import StorageFailed
+from sdgen.errors import SdgenError, StorageFailed
 from sdgen.gallery import Gallery
 from sdgen.history import History
 from sdgen.queue import AppLock
@@ -93,7 +93,7 @@ class Store:
         while not self._stop.wait(WATCH_SECONDS):
             history = self._history
             if history is None:  # on a full disk there may be not even a folder
-                with contextlib.suppress(StorageFailed):
+                with contextlib.suppress(SdgenError):
                     recovered()
                 continue
             if history.problem and history.problem != self._told:
@@ -110,8 +110,8 @@ class Store:
                     self.gallery.synchronise()
                     self._opened = opened
                     log.warning("the data folder can be used again")
-            except StorageFailed:
-                continue  # said above; the next look tries again
+            except SdgenError:
+                continue  # said above, or the app is being closed; the next look tries again
 
     def close(self) -> None:
         """Let go of everything. Idempotent."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,32 @@ def test_a_copy_put_in_its_place_is_read(tmp_path: Path) -> None:
         wait_until(lambda: found(studio) == 1)
         assert isinstance(end_of(submit(studio, seed=9)[0]), Finished)
         assert found(studio) == 2
+
+
+@posix
+def test_a_disk_that_is_not_mounted_is_not_begun_anew(tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second disk here")
+    disk, data = tmp_path / "disk", tmp_path / "data"
+    disk.mkdir()
+    data.symlink_to(disk)
+    empty = Path(tempfile.mkdtemp(dir=elsewhere))  # as what a mount leaves behind
+    try:
+        with app(data) as studio:
+            end_of(submit(studio)[0])
+            data.unlink()
+            data.symlink_to(empty)
+            assert studio.disk().sentence == GONE
+            with pytest.raises(StorageFailed, match="not there any more"):
+                submit(studio)
+            assert list(empty.iterdir()) == []
+            data.unlink()
+            data.symlink_to(disk)
+            assert found(studio) == 1
+            assert isinstance(end_of(submit(studio)[0]), Finished)
+    finally:
+        shutil.rmtree(empty)
 
 
 # --- a full disk

@@ -48,6 +48,7 @@ class Database:
         self._closed = False
         self._writer: sqlite3.Connection | None = None
         self._place: tuple[int, int] | None = None  # device and number of the file; None: no room
+        self._device: int | None = None  # where the folder lies
         self._tried_at = 0.0
         with said():
             make_data_folder(path.parent)
@@ -57,7 +58,7 @@ class Database:
     def problem(self) -> str:
         """Why nothing can be written now, as a sentence; "" where it can. Takes no time."""
         place = _place_of(self.path)
-        if place is None and not self.path.parent.is_dir():
+        if place is None and self._is_folder_gone():
             return GONE
         if self._place is None:
             return NO_ROOM_SENTENCE
@@ -71,10 +72,18 @@ class Database:
         with said(), self._lock:
             if self._closed or (self._place is not None and _place_of(self.path) == self._place):
                 return
-            if not self.path.parent.is_dir():
+            if _place_of(self.path) is None and self._is_folder_gone():
                 raise StorageFailed(GONE)
             self._drop_writer()
             self._open()
+
+    def _is_folder_gone(self) -> bool:
+        """True also where only the place is left in which its disk is to be mounted."""
+        try:
+            device = self.path.parent.stat().st_dev
+        except OSError:
+            return True
+        return self._device is not None and device != self._device
 
     def write_back(self) -> None:
         """Put everything into the file itself, so that it can be moved without its log."""
@@ -173,6 +182,7 @@ class Database:
             tighten(path)
         self._writer = self._checked()
         self._place = _place_of(self.path)
+        self._device = self.path.parent.stat().st_dev
         self.opened += 1
         self.changes += 1
 

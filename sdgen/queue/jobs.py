@@ -145,8 +145,8 @@ class JobQueue:
             self._tools.prepare(order.request)
             if order.grid is not None:
                 cells(order.request, order.grid)
-        if problem := self._problem():
-            raise StorageFailed(problem)
+        if self._problem():
+            self._history.recover()  # there may be room by now
         disk_state(self._settings).check()
         now = time.time()
         with self._changed:
