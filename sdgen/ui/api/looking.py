@@ -1,6 +1,7 @@
 """The endpoints that keep nothing: enhance, models, adapters, inspect_adapter, verify."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
@@ -45,6 +46,7 @@ def add_looking(
 ) -> None:
     """Add them to the Blocks being built. visitor: who asks. may_add: callers may bring files."""
     quick, slow = CapacityLimiter(AT_ONCE), CapacityLimiter(LOOKING)
+    examining = threading.BoundedSemaphore(LOOKING)
 
     def enhance(
         prompt: str,
@@ -115,9 +117,7 @@ def add_looking(
         except SdgenError as error:
             raise refused(error) from error
 
-    async def inspect_adapter(
-        adapter: str | gr.FileData, model: str | None = None
-    ) -> JudgedAdapter:
+    def inspect_adapter(adapter: str | gr.FileData, model: str | None = None) -> JudgedAdapter:
         """Examine one LoRA adapter before it is used; nothing is loaded and nothing is kept.
 
         Args:
@@ -130,17 +130,12 @@ def add_looking(
         try:
             chosen = name_of_model(studio, model)
             if isinstance(adapter, str):
-                found = await to_thread.run_sync(
-                    studio.inspect_adapter, adapter, chosen, limiter=slow
-                )
-                return judged(found)
+                return judged(studio.inspect_adapter(adapter, chosen))
             if not may_add:
                 raise InvalidRequest("adapter", OPERATOR_ONLY)
             file = uploaded(adapter, "adapter", "a name of `adapters` or ")
-            found = await to_thread.run_sync(
-                studio.inspect_adapter_file, file, chosen, limiter=slow
-            )
-            return judged(found)
+            with examining:
+                return judged(studio.inspect_adapter_file(file, chosen))
         except SdgenError as error:
             raise refused(error) from error
 
