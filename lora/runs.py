@@ -28,6 +28,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lora.config import TrainingRecipe, default_runs_folder
+from sdgen.data_folder import make_data_folder
 
 State = Literal[
     "queued",
@@ -210,6 +211,7 @@ def new_run_folder(data_dir: Path, name: str) -> RunFolder:
     """A new, empty folder for a run of the adapter `name`, in data_dir/training."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "adapter"
     home = default_runs_folder(data_dir)
+    make_data_folder(data_dir)
     while True:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         path = home / f"{stamp}-{slug}-{secrets.token_hex(2)}"

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     data_dir: Path = Path.home() / "sdgen"  # pictures, queue and measurements
     disk_warn_mb: Annotated[int, Field(ge=0)] = 1000  # below that the page warns
     disk_reserve_mb: Annotated[int, Field(ge=0)] = 200  # below that nothing new is taken
+    # Uploads lie in a folder for temporary files for a day. 0: 8000 in all and 4000 of one person
+    # (login, else network address), so that a 2 GB adapter fits; 1000 and 200 for strangers.
+    max_uploads_mb: Annotated[int, Field(ge=0)] = 0
+    max_uploads_mb_per_user: Annotated[int, Field(ge=0)] = 0
+    temp_reserve_mb: Annotated[int, Field(ge=0)] = 50  # of that folder's disk, which uploads leave
     bin_days: Annotated[int, Field(ge=0, le=3650)] = 30  # deleted pictures can come back so long
     keep_days: Annotated[int, Field(ge=0)] = 0  # older pictures go, but for favourites; 0: none
     keep_mb: Annotated[int, Field(ge=0)] = 0  # above it the oldest go, but for favourites; 0: never

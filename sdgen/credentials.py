@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sdgen.data_folder import make_data_folder
 from sdgen.errors import StorageFailed
 from sdgen.pictures import remove_stumps_in, write_whole
 from sdgen.version import VERSION
@@ -114,7 +115,8 @@ class Signer:
             return self._identity
 
     def _make(self, chain: Path, key: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_data_folder(self._folder.parent)
+        self._folder.mkdir(exist_ok=True, mode=0o700)
         chain_text, key_text = new_identity()
         remove_stumps_in(self._folder)
         with suppress(FileNotFoundError):

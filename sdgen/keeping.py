@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdgen import credentials
+from sdgen.data_folder import GONE
 from sdgen.errors import StorageFailed
 from sdgen.gallery import Gallery
 from sdgen.job import GeneratedImage, Saved
@@ -39,6 +40,7 @@ class PictureKeeper:
     ) -> None:
         """gallery: the one of the data folder, opened when it is needed. sign: with content
         credentials, where c2pa-python is installed. saved: is called after each picture."""
+        self._data_dir = data_dir
         self._gallery = gallery
         self._saved = saved
         ready = sign and credentials.available()
@@ -59,6 +61,8 @@ class PictureKeeper:
         say: is told what could not be done as wished. grid: of a sheet, its axes as JSON.
         Raises StorageFailed.
         """
+        if place.folder.is_relative_to(self._data_dir) and not self._data_dir.is_dir():
+            raise StorageFailed(GONE)  # it may come back, and would find another in its place
         recipe = recipe_for(request, image, enhancement=enhancement, adapters=adapters, grid=grid)
         path = save_picture(
             place.folder, self._sealed(encode_png(image.image, recipe), say), place.name

@@ -11,10 +11,8 @@ import importlib
 import importlib.util
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -68,8 +66,12 @@ def main(argv: Sequence[str]) -> int:
     except SettingError as error:
         say(str(error))
         return REFUSED
-    with gradio_environment():
-        return serve(settings, on_space)
+    try:
+        with gradio_environment():
+            return serve(settings, on_space)
+    except StorageFailed as error:
+        say(str(error))
+        return FAILED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,24 +139,19 @@ def refuse_mcp(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def gradio_environment() -> Iterator[None]:
-    """Set what Gradio reads when it is imported, and give it a private folder for a while.
+    """Set what Gradio reads when it is imported, and give it a folder of its own for a while.
 
     Its usual folder is shared by all users of the machine and never emptied. It also asks its own
-    page at start, which a proxy for the outside must not be in the way of.
+    page at start, which a proxy for the outside must not be in the way of. Raises StorageFailed
+    where no place for temporary files has room.
     """
+    from sdgen.scratch import own_folder
+
     os.environ.update(ENVIRONMENT)
     around = [os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")), "localhost,127.0.0.1,::1"]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, around))
-    if "GRADIO_TEMP_DIR" in os.environ:
+    with own_folder():
         yield
-        return
-    folder = tempfile.mkdtemp(prefix="sdgen-")
-    os.environ["GRADIO_TEMP_DIR"] = folder
-    try:
-        yield
-    finally:
-        del os.environ["GRADIO_TEMP_DIR"]
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def serve(
@@ -188,10 +185,12 @@ def serve(
     engine = (make_engine or LocalEngine)(settings, on_step=metrics.stepped)
     studio = Studio(settings, engine, public=on_space or settings.is_public, metrics=metrics)
     try:
-        studio.open_queue()
+        studio.open_queue(waits_for_room=True)
     except StorageFailed as error:
         say(str(error))
         return FAILED
+    if (disk := studio.disk()).full:
+        say(disk.sentence)
     opened: list[object] = []  # what the further tabs left to be closed
     demo = build(studio, settings, on_space, further_tabs(opened))
     try:

@@ -7,14 +7,20 @@
 text (the default) is for a person at a terminal: warnings and errors, as "WARNING sdgen.x: ...".
 json is for a collector: one object a line, from INFO on, so each job has its lines. The words of
 a prompt are in neither; with SDGEN_LOG_PROMPTS they are in both, and text tells of jobs too.
+
+Libraries quote whatever they stumble over, also what a user wrote. So of their lines only what
+stands in their own source is written: where, how grave, which kind of error; never a value.
 """
 
 import datetime
 import json
+import linecache
 import logging
 import re
 import sys
 import threading
+import traceback
+from pathlib import Path
 from types import TracebackType
 
 from sdgen.config import Settings
@@ -26,6 +32,18 @@ TEXT_FORMAT = "%(levelname)s %(name)s: %(message)s"
 # What a line may carry beside its message, given as logging's `extra`, in the order of the object.
 EXTRAS = ("job", "state", "seconds", "error", "images", "steps")
 REDACTED = "[redacted]"
+MESSAGE_CHARS, TRACE_CHARS = 2_000, 16_000  # of one line; what is longer is cut in its middle
+OURS = ("sdgen", "lora", "tools", "bench")  # whose lines are written as they are
+# Some bring handlers of their own, with which their lines would go round these rules.
+LIBRARIES = (
+    "PIL", "accelerate", "asyncio", "bitsandbytes", "c2pa", "datasets", "diffusers", "gradio",
+    "gradio_client", "httpcore", "httpx", "huggingface_hub", "mcp", "openai", "peft",
+    "py.warnings", "safetensors", "spaces", "starlette", "tokenizers", "torch", "torchao",
+    "torchvision", "transformers", "urllib3", "uvicorn", "uvicorn.access", "uvicorn.error",
+)  # fmt: skip
+LEFT_OUT = "(its words are left out, as they may be a user's)"
+_MARGIN = 1_000  # characters beside a cut in which a key is still looked for
+_WARNED = re.compile(r"(?P<file>[^\n]*?):(?P<line>\d+): (?P<kind>\w+): ")  # warnings.formatwarning
 _SECRETS = re.compile(
     r"""
     (?P<name>                                               # a value after its name
@@ -46,48 +64,149 @@ def redact(text: str) -> str:
     return _SECRETS.sub(lambda found: f"{found['name'] or ''}{REDACTED}", text)
 
 
+def written(text: str, most: int) -> str:
+    """The text as it may be in a log: without keys, and of what is too long both ends."""
+    cut = len(text) - most
+    if cut <= 0:
+        return redact(text)
+    if cut <= 2 * _MARGIN:
+        head = tail = redact(text)
+    else:  # a key is looked for beyond the cut too, so that no half of one stays
+        head, tail = redact(text[: most // 2 + _MARGIN]), redact(text[-(most // 2 + _MARGIN) :])
+    return f"{head[: most // 2]} ... ({cut:,} characters are left out) ... {tail[-(most // 2) :]}"
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """True for a line of this program, which says no user's words by itself."""
+    return record.name.partition(".")[0] in OURS
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """What a line says, or, of a library's, as much of it as stands in the library's source."""
+    if is_ours(record):
+        return record.getMessage()
+    if record.name == "py.warnings":
+        found = _WARNED.match(record.getMessage())
+        if found is None:
+            return LEFT_OUT
+        return f"{found['kind']} at {Path(found['file']).name}:{found['line']} {LEFT_OUT}"
+    where = f"at {record.filename}:{record.lineno}"
+    template = record.msg if isinstance(record.msg, str) else ""
+    if template and _stands_in_source(template, record):
+        return f"{template} ({where})"
+    return f"{where} {LEFT_OUT}"
+
+
+def _stands_in_source(template: str, record: logging.LogRecord) -> bool:
+    """True where the text is a whole literal of the file that logged it, beside that line."""
+    lines = linecache.getlines(record.pathname)
+    near = "".join(lines[max(0, record.lineno - 3) : record.lineno + 12])
+    return any(f"{quote}{template}{quote}" in near for quote in ("'", '"'))
+
+
+def trace_of(record: logging.LogRecord) -> str:
+    """The traceback of a line; of a library's, no error's own words. "" where it has none."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return ""
+    if is_ours(record):
+        return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    parts: list[str] = []
+    error: BaseException | None = record.exc_info[1]
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{type(error).__name__}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\n".join(reversed(parts))
+
+
+class LibraryLogger(logging.Logger):
+    """A library's logger that writes as all others do, whatever the library asks of it."""
+
+    def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802  # logging's name
+        """Its lines go to the handlers of all, as soon as there are any."""
+
+    @property
+    def propagate(self) -> bool:
+        """Always."""
+        return True
+
+    @propagate.setter
+    def propagate(self, value: bool) -> None:
+        """Libraries switch it off where they have handlers of their own."""
+
+
+def gather(names: tuple[str, ...] = LIBRARIES) -> None:
+    """Have libraries' loggers write like all others, also those that are imported later."""
+    usual = logging.getLoggerClass()
+    logging.setLoggerClass(LibraryLogger)
+    try:
+        for name in names:
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            if type(logger) is logging.Logger:  # it was there already
+                logger.__dict__.pop("propagate", None)
+                logger.__class__ = LibraryLogger
+    finally:
+        logging.setLoggerClass(usual)
+
+
 class TextFormatter(logging.Formatter):
     """Lines for a person."""
 
     def __init__(self, prompts: bool = False) -> None:
-        """prompts: tell those of jobs."""
+        """prompts: tell those of jobs, and whatever libraries say."""
         super().__init__(TEXT_FORMAT)
         self._prompts = prompts
 
     def format(self, record: logging.LogRecord) -> str:
-        line = redact(super().format(record))
+        said, trace = _told(record, self._prompts)
+        line = f"{record.levelname} {record.name}: {said}"
         if prompt := _prompt(record) if self._prompts else "":
-            line = f"{line} {json.dumps(redact(prompt), ensure_ascii=False)}"
-        return line
+            quoted = json.dumps(written(prompt, MESSAGE_CHARS), ensure_ascii=False)
+            line = f"{line} {quoted}"
+        return f"{line}\n{trace}" if trace else line
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def __init__(self, prompts: bool = False) -> None:
-        """prompts: tell those of jobs."""
+        """prompts: tell those of jobs, and whatever libraries say."""
         super().__init__()
         self._prompts = prompts
 
     def format(self, record: logging.LogRecord) -> str:
+        said, trace = _told(record, self._prompts)
         when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line: dict[str, object] = {
             "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": said,
         }
         for name in EXTRAS:
             value = getattr(record, name, None)
             if isinstance(value, str):
-                line |= {name: redact(value)} if value else {}
+                line |= {name: written(value, MESSAGE_CHARS)} if value else {}
             elif isinstance(value, int | float):
                 line[name] = value
         if prompt := _prompt(record) if self._prompts else "":
-            line["prompt"] = redact(prompt)
-        if record.exc_info:
-            line["exception"] = redact(self.formatException(record.exc_info))
+            line["prompt"] = written(prompt, MESSAGE_CHARS)
+        if trace:
+            line["exception"] = trace
         return json.dumps(line, ensure_ascii=False)
+
+
+def _told(record: logging.LogRecord, prompts: bool) -> tuple[str, str]:
+    """Message and traceback as they are written. prompts: also users' words."""
+    if prompts:
+        said = record.getMessage()
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+    else:
+        said, trace = message_of(record), trace_of(record)
+    return written(said, MESSAGE_CHARS), written(trace, TRACE_CHARS)
 
 
 def _prompt(record: logging.LogRecord) -> str:
@@ -104,7 +223,8 @@ def set_up(settings: Settings) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("sdgen").setLevel(logging.INFO if as_json else logging.NOTSET)
     jobs.setLevel(logging.INFO if as_json or settings.log_prompts else logging.NOTSET)
-    logging.captureWarnings(as_json)
+    logging.captureWarnings(True)
+    gather()
     if as_json:  # what nobody caught would be written as it is, over many lines
         sys.excepthook = _log_uncaught
         threading.excepthook = _log_uncaught_in_thread

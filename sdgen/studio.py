@@ -16,11 +16,12 @@ from pathlib import Path
 from sdgen import model_files as default_model_files
 from sdgen.adapters import AdapterReport, Catalogue
 from sdgen.config import Settings
+from sdgen.data_folder import has_no_room
 from sdgen.enhance import Choice, Draft, Enhancer, Service
-from sdgen.errors import InvalidRequest, ShuttingDown
+from sdgen.errors import GenerationFailed, InvalidRequest, ShuttingDown, StorageFailed
 from sdgen.gallery import Gallery, free_bytes
 from sdgen.grid import Grid
-from sdgen.history import History, Leave
+from sdgen.history import NO_ROOM_SENTENCE, History, Leave
 from sdgen.job import Engine, EngineStatus, GeneratedImage, Job
 from sdgen.keeping import PictureKeeper
 from sdgen.metadata import Enhancement, FormFields, Recipe, form_fields, read_recipe
@@ -30,16 +31,20 @@ from sdgen.owners import Visitor
 from sdgen.pictures import remove_stumps
 from sdgen.queue import DiskState, JobQueue, JobTold, Order, Prepared, QueueView, Tools, disk_state
 from sdgen.request import GenerateRequest
+from sdgen.scratch import shortage
 from sdgen.studio_adapters import AdapterCard, AdapterDesk, with_tags, without_tags
 from sdgen.studio_direct import DirectJobs
 from sdgen.studio_enhance import EnhanceDesk, enhancement_of
 from sdgen.studio_models import ModelCard, ModelDesk, ModelFiles, OnProgress
 from sdgen.studio_store import Store
-from sdgen.studio_verify import verify_picture
+from sdgen.studio_verify import NOT_HERE, Redrawing, drawn_again, impossible, redrawing
 from sdgen.tokens import Tokens
 from sdgen.verify import Verification
 
 __all__ = ["ModelCard", "ModelFiles", "OnProgress", "Order", "Studio", "enhancement_of"]
+
+VERIFY_LABEL = "Verify"  # what a job is called that draws a picture again
+COMPARED_AT_ONCE = 2
 
 
 class Studio:
@@ -80,8 +85,10 @@ class Studio:
             gallery=lambda: self._store.gallery,
         )
         self._direct = DirectJobs(tools)
+        self._comparing = threading.BoundedSemaphore(COMPARED_AT_ONCE)
         self._queue_lock = threading.Lock()
         self._queue: JobQueue | None = None
+        self._no_queue = ""  # why there is none yet, on a full disk
         self._closed = False
         self._public = settings.is_public if public is None else public
         self._tools = tools
@@ -135,12 +142,24 @@ class Studio:
 
     # --- the queue
 
-    def open_queue(self) -> None:
+    def open_queue(self, *, waits_for_room: bool = False) -> None:
         """Take up the jobs that an earlier run of the app left. Idempotent; submit() does it too.
 
-        Raises StorageFailed: another app uses the data folder, or it cannot be written to.
+        waits_for_room: on a full disk there is no queue until there is room, which is looked for
+        now and then; disk() says so. Raises StorageFailed: another app uses the data folder, or it
+        cannot be written to.
         """
-        self._opened()
+        try:
+            self._opened()
+        except StorageFailed:
+            if not (waits_for_room and has_no_room(self._settings.data_dir)):
+                raise
+            self._no_queue = NO_ROOM_SENTENCE
+            self._store.watch(self._recovered)
+
+    def _recovered(self) -> None:
+        """The data folder can be used, for the first time or again. Raises StorageFailed."""
+        self._opened().write_again()
 
     def submit(
         self,
@@ -211,10 +230,12 @@ class Studio:
                     self._engine.status,
                     public=self._public,
                     ended=self.metrics.ended,
+                    problem=lambda: self._store.problem,
                 )
                 queue.open()
-                self._queue = queue
+                self._queue, self._no_queue = queue, ""
                 self._store.look_after()
+                self._store.watch(self._recovered)
             return self._queue
 
     @property
@@ -228,8 +249,12 @@ class Studio:
         return self._store.history
 
     def disk(self) -> DiskState:
-        """How much room is left for pictures."""
-        return disk_state(self._settings)
+        """How much room is left for pictures; full, too, where nothing can be kept."""
+        state = disk_state(self._settings)
+        problem = self._store.problem or self._no_queue
+        if problem:
+            return replace(state, full=True, sentence=problem)
+        return state if state.sentence else replace(state, sentence=shortage(self._settings))
 
     # --- enhancing
 
@@ -242,7 +267,7 @@ class Studio:
         triggers: tuple[str, ...] = (),
         adapters: tuple[str, ...] = (),
         again: int = 0,
-        session: str = "",
+        payer: str = "",
         key_name: str = "",
         on_text: Callable[[str], None] | None = None,
     ) -> Draft:
@@ -250,10 +275,10 @@ class Studio:
 
         choice: "auto" asks the API where there is one. triggers: words that must be in it.
         adapters: names whose trigger words must be in it too, beside those of the prompt's tags;
-        the tags stay at its end. again: how often another draft was wished for. session: who
-        asks, for the limits. key_name: from keep_key. on_text: is called with the draft as it
-        grows, and may raise GivenUp to have none. Raises InvalidRequest for a prompt that could
-        not be drawn, and ModelUnavailable.
+        the tags stay at its end. again: how often another draft was wished for. payer: whom
+        limits count for, as of a Visitor. key_name: from keep_key. on_text: is called with the
+        draft as it grows, and may raise GivenUp to have none. Raises InvalidRequest for a prompt
+        that could not be drawn, and ModelUnavailable.
         """
         request = self.request(model=model, prompt=prompt)
         return self._enhance.draft(
@@ -264,7 +289,7 @@ class Studio:
             triggers=triggers,
             adapters=adapters,
             again=again,
-            session=session,
+            payer=payer,
             key_name=key_name,
             on_text=on_text,
         )
@@ -299,18 +324,59 @@ class Studio:
         """A recipe as fields of a form, with sentences on what could not be taken over."""
         return form_fields(recipe, self._models.names.values(), self._adapters.catalogue.list())
 
-    def verify(self, path: Path) -> Verification:
+    def verify(self, path: Path, visitor: Visitor | None = None) -> Verification:
         """Draw the recipe inside a picture file again, exactly, and say how the two compare.
 
-        Waits for its turn in the engine. Raises PictureUnreadable, and what Engine.submit and a
-        job raise; a model or an adapter that is not here is an answer.
+        visitor: whose turn it takes in the queue; None: outside the queue, the way of the command
+        line. Raises PictureUnreadable, and what submit() and a job raise; a model or an adapter
+        that is not here is an answer.
         """
-        return verify_picture(path, self._adapters.catalogue.list(), self.request, self._draw_one)
+        *_, found = self.verifying(path, visitor)
+        if found is None:
+            raise GenerationFailed("The engine ended without a word.")
+        return found
 
-    def _draw_one(self, request: GenerateRequest) -> GeneratedImage:
-        """The one picture of a request, kept nowhere."""
-        job = self._engine.submit(self._prepare(request).asked)
-        return job.result().images[0]
+    def verifying(
+        self, path: Path, visitor: Visitor | None = None, heartbeat: float = 1.0
+    ) -> Iterator[Verification | None]:
+        """As verify(), the answer at last; before it None, now and then.
+
+        heartbeat: seconds between two of them. Closing the generator stops the drawing.
+        """
+        asked = self.redrawing(path)
+        if isinstance(asked, Verification):
+            yield asked
+            return
+        try:
+            job = self.redraw(asked, visitor)
+            for made in drawn_again(job, heartbeat):
+                yield None if made is None else self.compared(asked, made)
+        except NOT_HERE as error:
+            yield impossible(str(error))
+
+    def redrawing(self, path: Path) -> Redrawing | Verification:
+        """What has to be drawn to verify a picture file, or the answer where nothing has to be.
+
+        Raises PictureUnreadable.
+        """
+        return redrawing(path, self._adapters.catalogue.list(), self.request, self._prepare)
+
+    def redraw(self, asked: Redrawing, visitor: Visitor | None) -> Job:
+        """Draw a picture again, kept nowhere: it comes as ImageReady. Raises what submit() does.
+
+        visitor: as of verify(). The job ends with its caller, who cancels it.
+        """
+        if visitor is None:
+            return self._engine.submit(self._prepare(asked.request).asked)
+        order = Order(asked.request, label=VERIFY_LABEL, kept=False)
+        (job,) = self.submit([order], visitor, leave="call")
+        return job
+
+    def compared(self, asked: Redrawing, again: GeneratedImage) -> Verification:
+        """How the file and the picture drawn again compare; a few at a time, as each takes some
+        hundred MB. Raises PictureUnreadable."""
+        with self._comparing:
+            return asked.compared(again)
 
     # --- models
 
@@ -426,8 +492,8 @@ class Studio:
         return self._queue.last_run_ok if self._queue else None
 
     def alive(self) -> bool:
-        """True while the queue's thread works."""
-        return self._queue is not None and self._queue.alive
+        """True while the queue's thread works, or waits for room on the disk to begin."""
+        return bool(self._no_queue) if self._queue is None else self._queue.alive
 
     def close(self, grace: float = 5.0) -> None:
         """Take nothing new, stop what runs, keep what was finished. Idempotent.

@@ -4,7 +4,8 @@ import threading
 import time
 from pathlib import Path
 
-from sdgen.errors import GenerationFailed
+from sdgen.data_folder import make_data_folder
+from sdgen.errors import GenerationFailed, StorageFailed
 from sdgen.job import Job
 from sdgen.keeping import Place
 from sdgen.owners import LOCAL, Visitor
@@ -33,6 +34,12 @@ class DirectJobs:
         # Pictures of no job: this one has no row.
         place = Place(folder) if folder else Place(day_folder(self._tools.data_dir), LOCAL)
         run = run_of(order, job, row, self._tools, place)
+        try:
+            make_data_folder(self._tools.data_dir)
+        except OSError as error:
+            raise StorageFailed(
+                f"The data folder cannot be made: {error.strerror or 'the disk does not answer'}."
+            ) from error
         with self._lock:
             run.begin()
             thread = threading.Thread(

@@ -48,7 +48,7 @@ class EnhanceDesk:
         triggers: tuple[str, ...],
         adapters: tuple[str, ...],
         again: int,
-        session: str,
+        payer: str,
         key_name: str,
         on_text: Callable[[str], None] | None,
     ) -> Draft:
@@ -71,7 +71,7 @@ class EnhanceDesk:
             again=again,
         )
         own = self.keys.find(key_name)
-        draft = self.enhancer.enhance(request.prompt, context, choice, own, session, on_text)
+        draft = self.enhancer.enhance(request.prompt, context, choice, own, payer, on_text)
         tags = " ".join(map(tag_of, request.adapters))
         if not tags:
             return draft

@@ -15,6 +15,7 @@ LAYERS = (
     "sdgen.version",
     "sdgen.letters",
     "sdgen.errors",
+    "sdgen.data_folder",
     "sdgen.config",
     "sdgen.logs",
     "sdgen.owners",
@@ -45,6 +46,7 @@ LAYERS = (
     "sdgen.credentials",
     "sdgen.keeping",
     "sdgen.queue",
+    "sdgen.scratch",
     "sdgen.verify",
     "sdgen.studio_models",
     "sdgen.studio_adapters",
@@ -60,6 +62,7 @@ LAYERS = (
     "sdgen.cli",
     "sdgen.__main__",
     # lora depends on sdgen, never the reverse; sdgen.launch only knows the tab's name.
+    "lora.environment",
     "lora.config",
     "lora.runs",  # a run's folder and status file; light
     "lora.dataset",

@@ -173,3 +173,117 @@ def test_the_server_s_own_lines_take_the_same_form(monkeypatch: pytest.MonkeyPat
     logging.getLogger("uvicorn.error").error("Exception in ASGI application, token=%s", CANARY)
     assert objects(stream)[0]["logger"] == "uvicorn.error"
     assert CANARY not in stream.getvalue()
+
+
+# --- libraries quote what users wrote
+
+
+WORDS = "my private cat"
+LIBRARY_LOGGERS = [
+    "diffusers.pipelines.stable_diffusion", "transformers.tokenization_utils_base", "peft.tuners",
+    "accelerate.utils", "huggingface_hub.utils", "gradio.queueing", "gradio_client", "httpx",
+    "uvicorn.error", "asyncio", "torch._dynamo", "PIL.Image", "a.library.nobody.thought.of",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("name", LIBRARY_LOGGERS)
+def test_no_library_tells_a_user_s_words(
+    monkeypatch: pytest.MonkeyPatch, form: str, name: str
+) -> None:
+    stream = written(monkeypatch, log_format=form)
+    logger = logging.getLogger(name)
+    logger.warning(f"The following part of your input was truncated: ['{WORDS}']")
+    logger.error("cannot read %s", WORDS)
+    logger.warning(WORDS)
+    logger.error("%(value)s", {"value": WORDS})
+    try:
+        raise ValueError(WORDS)
+    except ValueError:
+        try:
+            raise KeyError(WORDS)  # as libraries do
+        except KeyError:
+            logger.exception("Exception in ASGI application")
+    told = stream.getvalue()
+    assert WORDS not in told
+    assert told.count(name) == 5
+    assert "cannot read %s" in told, "what stands in its source can be told"
+    assert "Exception in ASGI application" in told
+    assert "ValueError" in told
+    assert "KeyError" in told
+    assert "test_logs.py" in told
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_warnings_tell_their_kind_and_place_alone(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    stream = written(monkeypatch, log_format=form)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.warn(f"{WORDS} is too long", UserWarning, stacklevel=1)
+    assert WORDS not in stream.getvalue()
+    assert "UserWarning at test_logs.py:" in stream.getvalue()
+
+
+def test_the_operator_may_ask_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = written(monkeypatch, log_prompts=True)
+    logging.getLogger("diffusers").warning(f"truncated: {WORDS}")
+    assert f"truncated: {WORDS}" in stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["diffusers", "transformers", "huggingface_hub"])
+def test_a_library_s_own_handler_is_not_used(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As they do when they are imported, before or after us."""
+    stream, own = written(monkeypatch), io.StringIO()
+    logger = logging.getLogger(name)
+    logger.addHandler(logging.StreamHandler(own))
+    logger.propagate = False
+    logging.getLogger(f"{name}.inside").warning(f"cut: {WORDS}")
+    assert own.getvalue() == ""
+    assert stream.getvalue().startswith(f"WARNING {name}.inside: at test_logs.py:")
+
+
+def test_diffusers_itself_tells_no_words_of_a_long_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = written(monkeypatch)
+    from diffusers.utils import logging as theirs
+
+    theirs.get_logger("diffusers.pipelines.x").warning(
+        "The following part of your input was truncated because CLIP can only handle sequences up "
+        f"to 77 tokens: ['{WORDS}']"
+    )
+    assert WORDS not in stream.getvalue()
+    assert "WARNING diffusers.pipelines.x" in stream.getvalue()
+
+
+# --- long values
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_long_values_are_cut_at_both_ends_of_the_gap(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    stream = written(monkeypatch, log_format=form, log_prompts=True)
+    value = f"begin {'x' * 3_000_000} end"
+    logging.getLogger("sdgen.ui").error("refused: %s", value)
+    try:
+        raise ValueError(value)
+    except ValueError:
+        logging.getLogger("sdgen.ui").exception("refused")
+    logs.job_event("4711", "accepted", prompt=value)
+    told = stream.getvalue()
+    assert len(told) < 40_000
+    assert told.count("begin x") == 3
+    assert told.count("x end") == 3
+    assert "characters are left out" in told
+
+
+@pytest.mark.parametrize("length", [1990, 2100, 3900, 4100, 9000])
+def test_no_half_of_a_key_stays_at_a_cut(length: int) -> None:
+    most = logs.MESSAGE_CHARS
+    for at in range(0, length - 20, 7):
+        text = "." * at + f" {CANARY} " + "." * (length - at)
+        told = logs.written(text, most)
+        assert "CANARY" not in told
+        assert "sk-" not in told
+        assert len(told) < most + 100

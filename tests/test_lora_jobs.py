@@ -224,7 +224,8 @@ def test_an_app_killed_outright_leaves_no_training_behind(
 def test_no_secret_reaches_the_training(
     made: Callable[..., Trainings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HF_TOKEN", "OPENAI_API_KEY", "SDGEN_AUTH", "MY_PASSWORD", "https_proxy"):
+    names = ("HF_TOKEN", "OPENAI_API_KEY", "SDGEN_AUTH", "MY_PASSWORD", "https_proxy", "MY_OWN")
+    for name in names:
         monkeypatch.setenv(name, CANARY)
     monkeypatch.setenv("PIP_INDEX", f"https://me:{CANARY}@example.org/simple")
     monkeypatch.setenv("SDGEN_THREADS", "1")

@@ -23,6 +23,7 @@ from torch import Tensor
 from lora.base import Base, load_base
 from lora.config import TrainingRecipe
 from lora.draws import generator
+from lora.environment import child_environment
 from lora.export.layouts import ExportFailed
 from lora.loss import Text, predict
 from sdgen.config import read_settings
@@ -35,7 +36,6 @@ SAME_BASE = 1e-4
 TIMEOUT = 1800.0  # seconds
 _TIMESTEPS = (250, 750)
 _LATENT_SIDE = 32  # at most
-_DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,10 @@ def check_files(job: Job, folder: Path) -> list[FileCheck]:
     """
     path = folder / "job.json"
     path.write_text(json.dumps(asdict(job)), encoding="utf-8")
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _DISTRIBUTED and not name.startswith("ACCELERATE_")
-    }
-    search = [root, environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, search))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "lora.export.check", str(path)],
-            env=environment,
+            env=child_environment(os.environ),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

@@ -7,17 +7,17 @@ is being drawn, and is paused (its process stands still) while a picture is draw
 import contextlib
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lora.config import TrainingRecipe, default_runs_folder
+from lora.environment import child_environment
 from lora.jobs import views
 from lora.jobs.traces import forget_exit, is_kept
 from lora.jobs.views import RunView
@@ -32,10 +32,7 @@ KEEPER = (sys.executable, "-m", "lora.jobs.keeper")
 TICK_SECONDS = 0.1
 CALM_SECONDS = 1.0  # without drawing, until a training goes on
 DRAFT_SECONDS = 24 * 3600.0  # photos that were dropped and never trained on are removed after
-HOME = Path(__file__).resolve().parents[2]  # where the package `lora` lies
 PAUSES = sys.platform != "win32"
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|AUTH|CREDENTIAL|COOKIE|_proxy$", re.IGNORECASE)
-_LOGIN_IN_ADDRESS = re.compile(r"://[^/\s@]*@")
 
 
 class TrainingRefused(SdgenError):
@@ -256,7 +253,8 @@ class Trainings:
                     stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    env=child_environment(os.environ, self.data_dir),
+                    env=child_environment(os.environ)
+                    | {"PYTHONUNBUFFERED": "1", "SDGEN_DATA_DIR": str(self.data_dir)},
                     start_new_session=True,
                 )
         except OSError as error:  # disk full, no memory for a process, the folder taken away
@@ -291,21 +289,3 @@ class Trainings:
         with contextlib.suppress(OSError, ValueError):  # it has just ended
             self._current[1].stdin.write(f"{order}\n".encode())
             self._current[1].stdin.flush()
-
-
-def child_environment(given: Mapping[str, str], data_dir: Path) -> dict[str, str]:
-    """The environment of a training: without keys, passwords and addresses that hold a login; it
-    fetches nothing, and finds this program and this data folder."""
-    kept = {
-        name: value
-        for name, value in given.items()
-        if not _SECRET.search(name) and not _LOGIN_IN_ADDRESS.search(value)
-    }
-    paths = [str(HOME), *filter(None, [given.get("PYTHONPATH", "")])]
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUNBUFFERED": "1",
-        "SDGEN_DATA_DIR": str(data_dir),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    }

@@ -17,6 +17,7 @@ from lora.captioner import (
 from lora.dataset import Dataset
 from lora.jobs import TrainingRefused, Trainings
 from sdgen.errors import SdgenError
+from sdgen.ui.api.wrong_events import MISFITS
 from sdgen.ui.messages import alert, notes, size
 
 
@@ -72,7 +73,7 @@ def _in_a_thread(
     work: Callable[[Callable[[str], None]], dict[str, str]],
 ) -> Iterator[str | dict[str, str]]:
     """What it reports, then what it returns; closing gives it up."""
-    reports: queue.Queue[str | dict[str, str] | SdgenError | None] = queue.Queue()
+    reports: queue.Queue[str | dict[str, str] | BaseException | None] = queue.Queue()
     given_up = threading.Event()
 
     def report(text: str) -> None:
@@ -83,17 +84,17 @@ def _in_a_thread(
     def run() -> None:
         try:
             reports.put(work(report))
-        except SdgenError as error:
-            reports.put(error)
         except GivenUp:
             pass
+        except MISFITS as error:
+            reports.put(error)
         finally:
             reports.put(None)
 
     threading.Thread(target=run, name="captions", daemon=True).start()
     try:
         while (newest := reports.get()) is not None:
-            if isinstance(newest, SdgenError):
+            if isinstance(newest, BaseException):
                 raise newest
             yield newest
     finally:

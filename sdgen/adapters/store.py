@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from sdgen.adapters.report import AdapterReport
+from sdgen.data_folder import make_data_folder
 from sdgen.errors import StorageFailed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -47,6 +48,7 @@ def keep_file(folder: Path, report: AdapterReport) -> str:
         "base": report.base,
     }
     try:
+        make_data_folder(folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.stat().st_size != report.size_bytes:
             _write(path.with_suffix(".json"), json.dumps(words, indent=1).encode())

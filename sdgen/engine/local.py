@@ -343,7 +343,7 @@ class LocalEngine:
         """End a run with words for the user; the log gets the cause under the job's id."""
         if isinstance(fault.error, SdgenError):
             error = fault.error
-            log.info("job %s refused: %s", run.job.id, error)
+            log.info("job %s refused: %s", run.job.id, type(error).__name__)  # it quotes users
         elif fault.out_of_memory:
             width, height = run.request.width, run.request.height
             error = OutOfMemory(

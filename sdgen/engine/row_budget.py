@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdgen.batcher import best_row_count
+from sdgen.data_folder import make_data_folder
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class RowBudgets:
         if self._path is None:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_data_folder(self._path.parent)
             with tempfile.NamedTemporaryFile(
                 "w", dir=self._path.parent, suffix=".tmp", delete=False, encoding="utf-8"
             ) as file:

@@ -60,7 +60,8 @@ class Enhancer:
     ) -> Draft:
         """A draft; never fails for what a server does.
 
-        service: the user's own, in place of the operator's. session: who asks, for the limits.
+        service: the user's own, in place of the operator's. session: who asks, for the limits: a
+        name that callers cannot choose, as is a Visitor's payer.
         on_text: is called with the draft as it grows; raises GivenUp to have none.
         """
         service = service or self.service
@@ -115,7 +116,7 @@ class Enhancer:
 
     @contextmanager
     def _one_each(self, session: str) -> Iterator[None]:
-        """One question of a session at a time. Raises ServiceTrouble."""
+        """One question of whoever asks at a time. Raises ServiceTrouble."""
         with self._lock:
             if session and session in self._asking:
                 raise ServiceTrouble("busy")

@@ -13,8 +13,8 @@ from sdgen.enhance.trouble import SERVERS_FAULT, ServiceTrouble
 FAILURES = 3  # in a row, then the service is left alone
 PAUSE_SECONDS = 60.0
 HOUR, DAY = 3600.0, 86400.0  # seconds
-PER_HOUR = 30  # drafts of one session that the operator pays for
-SESSIONS_MAX = 10_000  # remembered; the longest unused is forgotten
+PER_HOUR = 30  # drafts of one payer that the operator pays for
+PAYERS_MAX = 10_000  # remembered; the longest unused is forgotten
 CACHED = 1000  # drafts
 
 Clock = Callable[[], float]
@@ -45,7 +45,7 @@ class Breaker:
         if trouble.reason not in SERVERS_FAULT:
             return
         with self._lock:
-            if len(self._failures) > SESSIONS_MAX:  # users give addresses too
+            if len(self._failures) > PAYERS_MAX:  # users give addresses too
                 self._failures.clear()
                 self._open_until.clear()
             self._failures[url] = self._failures.get(url, 0) + 1
@@ -58,7 +58,7 @@ class Breaker:
 
 
 class Allowance:
-    """How many drafts the operator pays for: by session and hour, and in all by day."""
+    """How many drafts the operator pays for: by payer and hour, and in all by day."""
 
     def __init__(
         self, per_day: int, per_hour: int = PER_HOUR, clock: Clock = time.monotonic
@@ -66,21 +66,21 @@ class Allowance:
         self._per_day, self._per_hour = per_day, per_hour
         self._clock = clock
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[str, deque[float]] = OrderedDict()
+        self._payers: OrderedDict[str, deque[float]] = OrderedDict()
         self._today: deque[float] = deque()
 
-    def take(self, session: str) -> None:
+    def take(self, payer: str) -> None:
         """Count one draft. Raises ServiceTrouble when there is none left."""
         now = self._clock()
         with self._lock:
-            taken = self._sessions.setdefault(session, deque())
-            self._sessions.move_to_end(session)
-            while len(self._sessions) > SESSIONS_MAX:
-                self._sessions.popitem(last=False)
+            taken = self._payers.setdefault(payer, deque())
+            self._payers.move_to_end(payer)
+            while len(self._payers) > PAYERS_MAX:
+                self._payers.popitem(last=False)
             _forget_before(taken, now - HOUR)
             _forget_before(self._today, now - DAY)
             if len(taken) >= self._per_hour:
-                raise ServiceTrouble("session limit")
+                raise ServiceTrouble("hour limit")
             if len(self._today) >= self._per_day:
                 raise ServiceTrouble("day limit")
             taken.append(now)

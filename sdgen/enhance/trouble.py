@@ -4,7 +4,7 @@ from typing import Literal
 
 Reason = Literal[
     "unreachable", "late", "key", "limit", "server", "request", "redirect", "no text", "too much",
-    "refused", "nothing", "busy", "paused", "session limit", "day limit", "lost", "address",
+    "refused", "nothing", "busy", "paused", "hour limit", "day limit", "lost", "address",
 ]  # fmt: skip
 SENTENCES: dict[Reason, str] = {
     "unreachable": "{host} could not be reached.",
@@ -20,7 +20,7 @@ SENTENCES: dict[Reason, str] = {
     "nothing": "The language model found nothing to add.",
     "busy": "Two other drafts are being written just now.",
     "paused": "{host} failed several times, so it is left alone for a minute.",
-    "session limit": "This window has had its drafts for the hour.",
+    "hour limit": "You have had your drafts for the hour.",
     "day limit": "The drafts that the app's owner pays for are used up for today.",
     "lost": "The language model's draft lost part of your prompt.",
     "address": "{host} is not an address of the internet.",

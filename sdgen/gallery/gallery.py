@@ -15,7 +15,14 @@ from sdgen.gallery.archive import zip_stream
 from sdgen.gallery.files import move, move_back, row_of_recipe
 from sdgen.gallery.search import Found, Search, conditions
 from sdgen.gallery.thumbnails import Thumbnails
-from sdgen.gallery.upkeep import erase_rows, remove_lost_thumbnails, synchronise, tidy
+from sdgen.gallery.upkeep import (
+    Copies,
+    NoCopies,
+    erase_rows,
+    remove_lost_thumbnails,
+    synchronise,
+    tidy,
+)
 from sdgen.history import History, PictureKind, PictureRow
 from sdgen.history.columns import PICTURE_COLUMNS, clean, pictures_of
 from sdgen.metadata import Recipe
@@ -34,8 +41,16 @@ class Gallery:
     Then the pictures are as they were, and the next call works if the cause is gone.
     """
 
-    def __init__(self, data_dir: Path, history: History, *, bin_days: int = 30) -> None:
-        """bin_days: how long deleted pictures can come back."""
+    def __init__(
+        self,
+        data_dir: Path,
+        history: History,
+        *,
+        bin_days: int = 30,
+        copies: Copies | None = None,
+    ) -> None:
+        """bin_days: how long deleted pictures can come back. copies: of pictures, elsewhere."""
+        self._copies = copies or NoCopies()
         self._data_dir = data_dir
         self._history = history
         self._bin_days = bin_days
@@ -154,7 +169,7 @@ class Gallery:
         """Remove pictures that are in the bin for good; how many."""
         with self._moving:
             rows = [row for row in self.rows(owner, ids) if row.deleted is not None]
-            return erase_rows(self._data_dir, self._history, self._thumbnails, rows)
+            return erase_rows(self._data_dir, self._history, self._thumbnails, self._copies, rows)
 
     def empty_bin(self, owner: str) -> int:
         """Remove all that an owner has in the bin for good; how many."""
@@ -166,7 +181,7 @@ class Gallery:
                 rows = pictures_of(
                     db.execute(f"SELECT {PICTURE_COLUMNS} FROM pictures {how}", (clean(owner),))
                 )
-            return erase_rows(self._data_dir, self._history, self._thumbnails, rows)
+            return erase_rows(self._data_dir, self._history, self._thumbnails, self._copies, rows)
 
     def tidy(self, *, keep_days: int = 0, keep_bytes: int = 0) -> int:
         """Remove for good what was in the bin too long, and what is above the limits (0: none).
@@ -175,14 +190,14 @@ class Gallery:
         """
         limits = (self._bin_days, keep_days, keep_bytes)
         with self._moving:
-            removed = tidy(self._data_dir, self._history, self._thumbnails, *limits)
+            removed = tidy(self._data_dir, self._history, self._thumbnails, self._copies, *limits)
         remove_lost_thumbnails(self._history, self._thumbnails)
         return removed
 
     def synchronise(self) -> int:
         """Make the rows agree with the files, which are right; how many rows had to change."""
         with self._moving:
-            return synchronise(self._data_dir, self._history, self._thumbnails)
+            return synchronise(self._data_dir, self._history, self._thumbnails, self._copies)
 
     def _move(self, owner: str, ids: Iterable[str], deleted: float | None) -> tuple[str, ...]:
         """Move files into the bin, or out of it, and then their rows.

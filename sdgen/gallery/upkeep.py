@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from sdgen.errors import PictureUnreadable, StorageFailed
 from sdgen.gallery.files import PictureFile, picture_files, remove, row_of_file
@@ -22,7 +23,28 @@ _DAY_SECONDS = 86400
 _EMPTY_DAYS = 2  # an empty folder so old is nobody's who is about to write into it
 
 
-def synchronise(data_dir: Path, history: History, thumbnails: Thumbnails) -> int:
+class Copies(Protocol):
+    """What knows of copies of pictures elsewhere, which go with them for good."""
+
+    def find(self, pictures: Iterable[Path]) -> list[Path]:
+        """The copies of these files, while they are there."""
+
+    def forget(self, copies: Iterable[Path], ids: Iterable[str]) -> None:
+        """Remove those, and whatever else is known as a copy of the pictures `ids`."""
+
+
+class NoCopies:
+    """There are none."""
+
+    def find(self, pictures: Iterable[Path]) -> list[Path]:
+        """None."""
+        return []
+
+    def forget(self, copies: Iterable[Path], ids: Iterable[str]) -> None:
+        """Nothing to do."""
+
+
+def synchronise(data_dir: Path, history: History, thumbnails: Thumbnails, copies: Copies) -> int:
     """Make the rows agree with the files; how many rows had to change. Raises StorageFailed.
 
     A file without a row gets one from recipe and name; if it has no recipe it is left alone. A row
@@ -63,6 +85,8 @@ def synchronise(data_dir: Path, history: History, thumbnails: Thumbnails) -> int
             db.executemany("DELETE FROM pictures WHERE id = ? AND path = ?", gone)
     for picture_id, _ in gone:
         thumbnails.forget(picture_id)
+    if gone:
+        copies.forget((), [picture_id for picture_id, _ in gone])
     return len(follow) + len(gone) + _add(data_dir, history, list(unknown.values()))
 
 
@@ -86,6 +110,7 @@ def tidy(
     data_dir: Path,
     history: History,
     thumbnails: Thumbnails,
+    copies: Copies,
     bin_days: int,
     keep_days: int,
     keep_bytes: int,
@@ -100,9 +125,9 @@ def tidy(
         where += f" OR (created < {now - keep_days * _DAY_SECONDS!r} AND NOT favourite)"
     with history.reading() as db:
         rows = pictures_of(db.execute(f"SELECT {PICTURE_COLUMNS} FROM pictures {where}"))
-    removed = erase_rows(data_dir, history, thumbnails, rows)
+    removed = erase_rows(data_dir, history, thumbnails, copies, rows)
     if keep_bytes:
-        removed += erase_rows(data_dir, history, thumbnails, _above(history, keep_bytes))
+        removed += erase_rows(data_dir, history, thumbnails, copies, _above(history, keep_bytes))
     _remove_empty_folders(data_dir)
     thumbnails.remove_stumps()
     return removed
@@ -123,21 +148,28 @@ def _above(history: History, keep_bytes: int) -> list[PictureRow]:
 
 
 def erase_rows(
-    data_dir: Path, history: History, thumbnails: Thumbnails, rows: Sequence[PictureRow]
+    data_dir: Path,
+    history: History,
+    thumbnails: Thumbnails,
+    copies: Copies,
+    rows: Sequence[PictureRow],
 ) -> int:
-    """Remove pictures for good, files first: what is erased never comes back. How many.
+    """Remove pictures for good, files first: what is erased never comes back, nor does a copy of
+    it answer any more. How many.
 
     Raises StorageFailed; what was erased until then stays so.
     """
     top = pictures_folder(data_dir)
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
+        alike = copies.find(top / row.path for row in some)
         try:
             remove(top / row.path for row in some)
         except OSError as error:
             raise StorageFailed(
                 f"Pictures could not be removed: {error.strerror or 'the disk is broken'}."
             ) from error
+        copies.forget(alike, [row.id for row in some])
         with history.writing() as db:
             db.executemany("DELETE FROM pictures WHERE id = ?", [(row.id,) for row in some])
         for row in some:

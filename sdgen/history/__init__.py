@@ -4,7 +4,16 @@ rows.py: the values. history.py: what is asked of them. database.py: the file. m
 tables. columns.py: values as SQL. salvage.py: a new file in the place of a damaged one.
 """
 
+from sdgen.history.database import NO_ROOM_SENTENCE
 from sdgen.history.history import History
 from sdgen.history.rows import JobRow, JobState, Leave, PictureKind, PictureRow
 
-__all__ = ["History", "JobRow", "JobState", "Leave", "PictureKind", "PictureRow"]
+__all__ = [
+    "NO_ROOM_SENTENCE",
+    "History",
+    "JobRow",
+    "JobState",
+    "Leave",
+    "PictureKind",
+    "PictureRow",
+]

@@ -33,12 +33,15 @@ class History:
     nothing has changed and the next call works if the cause is gone.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        """Open the rows of a data folder, or begin them; a damaged file is put aside."""
+    def __init__(self, data_dir: Path, *, waits_for_room: bool = False) -> None:
+        """Open the rows of a data folder, or begin them; a damaged file is put aside.
+
+        waits_for_room: on a full disk they can be read, and written once there is room.
+        """
         path = database_path(data_dir)
         self.set_aside: Path | None = None  # where the damaged file went
         try:
-            self._database = Database(path)
+            self._database = Database(path, waits_for_room=waits_for_room)
         except Damaged:
             self.set_aside = set_aside_and_salvage(path)
             self._database = Database(path)
@@ -46,6 +49,21 @@ class History:
     def close(self) -> None:
         """Let go of the file; nothing more can be read or written."""
         self._database.close()
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be written now, as a sentence; "" where it can. Takes no time."""
+        return self._database.problem
+
+    @property
+    def opened(self) -> int:
+        """Grows with every file that was opened: another one may have taken the place of the
+        first."""
+        return self._database.opened
+
+    def recover(self) -> None:
+        """Open what can be opened again; rows of a file that is gone are begun anew."""
+        self._database.recover()
 
     @property
     def changes(self) -> int:

@@ -5,7 +5,7 @@ picture_file.py: files of ours and of others.
 """
 
 from sdgen.metadata.a1111 import parameters_text, recipe_from_parameters
-from sdgen.metadata.picture_file import encode_png, read_picture, read_recipe
+from sdgen.metadata.picture_file import encode_png, picture_size, read_picture, read_recipe
 from sdgen.metadata.recipe import (
     Enhancement,
     FormFields,
@@ -32,6 +32,7 @@ __all__ = [
     "form_fields",
     "missing_adapter",
     "parameters_text",
+    "picture_size",
     "pixels_hash",
     "public_model_name",
     "read_picture",

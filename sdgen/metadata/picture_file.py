@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
@@ -64,13 +66,29 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises PictureUnreadable: no such file, no picture, damaged, too big, or without a recipe.
     """
-    return _recipe_of(_read_texts(path)[1])
+    with _opened(path) as image:
+        ours = image.info.get(_JSON_KEY)  # it stands before the pixels, which stay as they are
+        if isinstance(ours, str):
+            texts = {_JSON_KEY: str(ours)}
+        else:
+            _check_size(image)
+            texts = _texts_of(image)
+    return _recipe_of(texts)
 
 
 def read_picture(path: Path) -> tuple[Image.Image, Recipe]:
     """A picture's pixels (RGB) and the recipe inside its file. Raises as read_recipe."""
     image, texts = _read_texts(path)
     return image, _recipe_of(texts)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, as the file's head says; nothing is decoded.
+
+    Raises PictureUnreadable: no such file, no picture, damaged, too big.
+    """
+    with _opened(path) as image:
+        return image.size
 
 
 def _recipe_of(texts: dict[str, str]) -> Recipe:
@@ -86,6 +104,24 @@ def _recipe_of(texts: dict[str, str]) -> Recipe:
 
 def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
     """The pixels and the texts of a picture file. Raises PictureUnreadable."""
+    with _opened(path) as image:
+        _check_size(image)
+        texts = _texts_of(image)
+        return image.convert("RGB"), texts
+
+
+def _check_size(image: Image.Image) -> None:
+    """Raises PictureUnreadable for a picture that is too large to be decoded."""
+    if image.width * image.height > PIXELS_MAX:
+        raise PictureUnreadable(
+            f"This picture has {image.width}x{image.height} pixels; "
+            f"at most {PIXELS_MAX // 1_000_000} million are looked at."
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture file of which only the head has been read. Raises PictureUnreadable."""
     try:
         if not path.is_file():  # a pipe, for one, would never end
             raise PictureUnreadable("There is no such file.")
@@ -95,13 +131,7 @@ def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
         raise PictureUnreadable("This file may not be read.") from error
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            if image.width * image.height > PIXELS_MAX:
-                raise PictureUnreadable(
-                    f"This picture has {image.width}x{image.height} pixels; "
-                    f"at most {PIXELS_MAX // 1_000_000} million are looked at."
-                )
-            texts = _texts_of(image)
-            return image.convert("RGB"), texts
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureUnreadable("This picture has too many pixels to look at.") from error
     except UnidentifiedImageError as error:

@@ -19,6 +19,7 @@ class Ends:
     def __init__(self, history: History) -> None:
         self._history = history
         self._unwritten: dict[str, tuple[JobState, str, bool]] = {}
+        self._warned_of = ""
 
     def add(self, job_id: str, state: JobState, error: str, *, forget_words: bool) -> None:
         """An end to be written. forget_words: of a job whose prompt is to be left out."""
@@ -36,6 +37,8 @@ class Ends:
             try:
                 self._history.end_job(job_id, state, time.time(), error, forget_words=forget)
             except StorageFailed as failure:
-                log.warning("the end of job %s is not written yet: %s", job_id, failure)
+                if job_id != self._warned_of:  # it is tried every second
+                    self._warned_of = job_id
+                    log.warning("the end of job %s is not written yet: %s", job_id, failure)
                 return
             del self._unwritten[job_id]

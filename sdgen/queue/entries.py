@@ -105,7 +105,7 @@ def rows_of(
             state="waiting",
             place=after + number,
             leave=leave,
-            request=order.request.model_dump_json(),
+            request=_written(order),
             created=created + number * 1e-6,  # so their order shows in it, too
             enhancement=json.dumps(asdict(order.enhancement)) if order.enhancement else "",
             grid=order.grid.model_dump_json() if order.grid else "",
@@ -115,6 +115,14 @@ def rows_of(
         )
         for number, order in enumerate(orders, start=1)
     ]
+
+
+def _written(order: Order) -> str:
+    """The request as its row has it: of a picture that is not kept, no words are either."""
+    request = order.request
+    if not order.kept:
+        request = request.model_copy(update={"prompt": "", "negative_prompt": ""})
+    return request.model_dump_json()
 
 
 def order_of(row: JobRow) -> Order | None:

@@ -55,8 +55,13 @@ class JobQueue:
         *,
         public: bool,
         ended: Callable[[JobState, SdgenError | None], None] = lambda state, error: None,
+        problem: Callable[[], str] = str,
     ) -> None:
-        """public: strangers come. ended: is told each job's end, for the operator's figures."""
+        """public: strangers come. ended: is told each job's end, for the operator's figures.
+
+        problem: why nothing can be kept now; then nothing is taken in, and what waits, waits.
+        """
+        self._problem = problem
         self._settings, self._history, self._tools = settings, history, tools
         self._status, self._ended = status, ended
         self._limits = Limits.of(settings, public=public)
@@ -85,6 +90,15 @@ class JobQueue:
                 self._take_up(row)
             self._thread = threading.Thread(target=self._work, name="sdgen-queue", daemon=True)
             self._thread.start()
+
+    def write_again(self) -> None:
+        """Have a row of each job that has not ended, where the history was begun anew.
+
+        Raises StorageFailed.
+        """
+        with self._changed:
+            self._history.add_jobs([entry.row for entry in self._entries.values()])
+            self._changed.notify_all()
 
     @property
     def alive(self) -> bool:
@@ -131,6 +145,8 @@ class JobQueue:
             self._tools.prepare(order.request)
             if order.grid is not None:
                 cells(order.request, order.grid)
+        if self._problem():
+            self._history.recover()  # there may be room by now
         disk_state(self._settings).check()
         now = time.time()
         with self._changed:
@@ -229,11 +245,15 @@ class JobQueue:
             return QueueView(seen_by(owner, running, waiting), owner in self._paused)
 
     def shown(self, owner: str) -> tuple[Job, ...]:
-        """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none."""
+        """Running jobs of an owner and those that ended lately, oldest first. Of ANYONE, none.
+
+        Jobs whose pictures are not kept have nothing to show.
+        """
         if owner == ANYONE:
             return ()
         with self._changed:
-            running = [e.job for e in self._entries.values() if e.row.owner == owner and e.run]
+            mine = [e for e in self._entries.values() if e.row.owner == owner and e.run]
+            running = [entry.job for entry in mine if entry.order.kept]
         return (*self._watchers.ended_lately(owner), *running)
 
     def watching(self, owner: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
@@ -339,7 +359,7 @@ class JobQueue:
 
     def _next(self) -> Entry | None:
         waiting = [entry.waiting() for entry in self._entries.values() if not entry.run]
-        if not waiting:
+        if not waiting or self._problem():
             return None
         found = next_to_start(
             waiting,
@@ -369,8 +389,13 @@ class JobQueue:
                 if len(self._served) > SERVED:
                     del self._served[next(iter(self._served))]
             run.begin()
-        except QueueFull:  # the engine has work that did not come from here; a tick later, again
+        except (QueueFull, StorageFailed) as error:
+            # The engine has work that did not come from here, or the data folder is away; a tick
+            # later, again.
             with self._changed:
+                if isinstance(error, StorageFailed) and not self._problem():
+                    self._settle(entry, End(state_of(error), error))
+                    return
                 entry.run, entry.row = None, row
                 if entry.job.cancelled:  # its run could not tell anybody yet
                     self._end(entry, End("stopped"))
@@ -403,7 +428,13 @@ class JobQueue:
             self._watchers.wake_all()
 
     def _settle(self, entry: Entry, end: End) -> None:
-        """End a job; one that only the app's own stop ends waits for the restart instead."""
+        """End a job; one that only the app's own stop ends waits for the restart instead, and one
+        whose pictures cannot be kept as the data folder is away, for its return."""
+        away = isinstance(end.error, StorageFailed) and self._problem()
+        if away and entry.row.leave != "call" and not entry.job.cancelled:
+            entry.run, entry.row = None, replace(entry.row, state="waiting")
+            self._changed.notify_all()
+            return
         interrupted = self._closing and end.state == "stopped" and not entry.job.cancelled
         if interrupted and entry.row.leave != "call":
             self._wait_again(entry.row.id)
@@ -428,7 +459,8 @@ class JobQueue:
         forget = entry.order.request.leave_out_prompt
         self._ends.add(entry.row.id, end.state, str(end.error or ""), forget_words=forget)
         self._ends.write()
-        self._watchers.ended(entry.row.owner, entry.job)
+        if entry.order.kept:
+            self._watchers.ended(entry.row.owner, entry.job)
         entry.job.publish(end.event)
         self._tell_places()
         self._changed.notify_all()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import IO
 
+from sdgen.data_folder import make_data_folder
 from sdgen.errors import StorageFailed
 
 _TAKEN = (
@@ -20,9 +21,10 @@ class AppLock:
 
     def __init__(self, data_dir: Path) -> None:
         """Raises StorageFailed: another app has it, or the folder may not be written to."""
+        self._path = data_dir / "app.lock"
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] | None = (data_dir / "app.lock").open("ab")
+            make_data_folder(data_dir)
+            self._file: IO[bytes] | None = self._path.open("ab")
         except OSError as error:
             raise StorageFailed(_cannot(error)) from error
         try:
@@ -32,6 +34,22 @@ class AppLock:
             if error.errno in _HELD:
                 raise StorageFailed(_TAKEN) from error
             raise StorageFailed(_cannot(error)) from error
+
+    def renew(self) -> None:
+        """Hold the file that is there now, where the one that is held was removed.
+
+        Raises StorageFailed, also where another app was quicker.
+        """
+        path = self._path
+        try:
+            held = os.fstat(self._file.fileno()) if self._file else None
+            if held is not None and path.exists() and os.path.samestat(held, path.stat()):
+                return
+        except OSError as error:
+            raise StorageFailed(_cannot(error)) from error
+        new = AppLock(path.parent)
+        self.close()
+        self._file, new._file = new._file, None
 
     def close(self) -> None:
         """Let another app have the folder. Idempotent."""

@@ -178,6 +178,9 @@ class PicturesRun:
 
     def _save(self, image: GeneratedImage, grid: str = "") -> None:
         """Write a picture and tell of it. grid: of a sheet, its axes. Raises StorageFailed."""
+        if not self._order.kept:
+            self._job.publish(ImageReady(image))
+            return
         place = replace(self._place, name=self._name(image.index))
         saved = self._tools.keeper.keep(
             self._order.request,

@@ -14,13 +14,15 @@ class Order:
     """One job that is asked for.
 
     enhancement: where its prompt came from. label: what it is called beside others of its group.
-    grid: draw the request with these values, as one labelled sheet.
+    grid: draw the request with these values, as one labelled sheet. kept: False: its picture is
+    handed to whoever follows the job (ImageReady) and kept nowhere, nor are its words.
     """
 
     request: GenerateRequest
     enhancement: Enhancement | None = None
     label: str = ""
     grid: Grid | None = None
+    kept: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sdgen.studio import Studio
 from sdgen.ui.adapter_panel import chosen_names
 from sdgen.ui.enhancing import CLOSED, Asking, Drafted, DraftView, Enhancing
 from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update
+from sdgen.web import visitor_of
 
 STORE = """(stored, each, helper) => window.sdgenRestored ? { each, helper } : stored"""
 
@@ -22,6 +23,7 @@ class EnhanceRow:
         urls = settings.enhance_user_urls and not settings.is_public and not on_space
         self.deeds = Enhancing(studio, urls)
         self._urls = urls
+        self._settings, self._on_space = settings, on_space
 
     # --- layout
 
@@ -129,12 +131,17 @@ class EnhanceRow:
 
     # --- handlers
 
+    def asking(self, request: gr.Request, helper: str, key_name: str, adapters: object) -> Asking:
+        """Who asks for a draft, and of whom. Not by session: callers name those themselves."""
+        payer = visitor_of(request, request.username, self._settings, self._on_space).payer
+        return Asking(helper, payer, key_name, chosen_names(adapters))
+
     def write(
         self, request: gr.Request, prompt: str, model: str, helper: str, key_name: str,
         adapters: object,
     ) -> Iterator[list[Update]]:  # fmt: skip
         """A draft, as it grows."""
-        asking = _asking(request, helper, key_name, adapters)
+        asking = self.asking(request, helper, key_name, adapters)
         for view in self.deeds.draft(prompt, model, 0, asking):
             yield updates(view)
 
@@ -143,7 +150,7 @@ class EnhanceRow:
         adapters: object, drafted: Drafted | None,
     ) -> Iterator[list[Update]]:  # fmt: skip
         """Another draft for the same prompt."""
-        asking = _asking(request, helper, key_name, adapters)
+        asking = self.asking(request, helper, key_name, adapters)
         same = drafted is not None and drafted.draft.original == prompt
         again = drafted.again + 1 if same and drafted else 0
         for view in self.deeds.draft(prompt, model, again, asking):
@@ -193,10 +200,6 @@ class EnhanceRow:
     def _forget(self, key_name: str) -> None:
         if key_name:
             self.deeds.forget_key(key_name)
-
-
-def _asking(request: gr.Request, helper: str, key_name: str, adapters: object) -> Asking:
-    return Asking(helper, str(request.session_hash or ""), key_name, chosen_names(adapters))
 
 
 def updates(view: DraftView) -> list[Update]:

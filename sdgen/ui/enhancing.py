@@ -24,12 +24,14 @@ from sdgen.metadata import Enhancement, Recipe
 from sdgen.request import PROMPT_CHARS
 from sdgen.studio import Studio, enhancement_of
 from sdgen.ui import messages
+from sdgen.ui.api.wrong_events import MISFITS
 from sdgen.ui.messages import escape
 
 TICK = 0.2  # seconds between two looks at a draft that grows
 SKIPPED = "Skipped: your own words are used."
 KEPT = "The key is kept in this app's memory for an hour, and nowhere else."
 FORGOTTEN = "The key is forgotten."
+Arrived = str | Draft | BaseException  # of a draft: how far it is, all of it, why there is none
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Asking(NamedTuple):
     """Who asks for drafts, and of whom: one window's values."""
 
     choice: str = "builtin"
-    session: str = ""
+    payer: str = ""  # whom limits count for
     key_name: str = ""
     adapters: tuple[str, ...] = ()  # chosen ones, whose trigger words must be in the draft
 
@@ -97,7 +99,7 @@ class Enhancing:
         Closing the generator, as Gradio does when the window is closed, ends the question.
         """
         draft_id, skip = secrets.token_urlsafe(8), threading.Event()
-        arrived: queue.Queue[str | Draft | SdgenError] = queue.Queue()
+        arrived: queue.Queue[Arrived] = queue.Queue()
 
         def grow(text: str) -> None:
             if skip.is_set():
@@ -107,13 +109,13 @@ class Enhancing:
         def work() -> None:
             try:
                 draft = self._studio.enhance(
-                    prompt, model, _choice(asking.choice), again=again, session=asking.session,
+                    prompt, model, _choice(asking.choice), again=again, payer=asking.payer,
                     key_name=asking.key_name, adapters=asking.adapters, on_text=grow,
                 )  # fmt: skip
                 arrived.put(draft)
             except GivenUp:
                 arrived.put(own_words(prompt, SKIPPED))
-            except SdgenError as error:
+            except MISFITS as error:
                 arrived.put(error)
 
         self._skips[draft_id] = skip
@@ -128,6 +130,8 @@ class Enhancing:
                 if isinstance(newest, SdgenError):
                     yield CLOSED._replace(shown=True, note=messages.alert(str(newest)))
                     return
+                if isinstance(newest, BaseException):
+                    raise newest
                 if isinstance(newest, Draft):
                     yield self._done(Drafted(newest, model, again))
                     return
@@ -223,11 +227,9 @@ def plan(prompt: str, model: str, text: str, drafted: Drafted | None, *, each: b
     return Plan(text, enhancement_of(drafted.draft, text))
 
 
-def _newest(
-    arrived: "queue.Queue[str | Draft | SdgenError]", seconds: float
-) -> str | Draft | SdgenError | None:
+def _newest(arrived: "queue.Queue[Arrived]", seconds: float) -> Arrived | None:
     """The newest that has come; None when nothing has for that long."""
-    newest: str | Draft | SdgenError | None = None
+    newest: Arrived | None = None
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sdgen.errors import SdgenError
 from sdgen.ui import messages
+from sdgen.ui.api.wrong_events import MISFITS
 from sdgen.ui.messages import escape
 
 TICK = 0.25  # seconds between two reports
@@ -19,10 +20,10 @@ class GivenUp(Exception):
 def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
     """Run `fetch` in a thread; yields HTML of how far it is, at least every TICK, then "".
 
-    An SdgenError of it becomes the last HTML. Closing the generator gives it up; what was fetched
-    is kept for the next try.
+    An SdgenError of it becomes the last HTML; another error is raised here. Closing the generator
+    gives it up; what was fetched is kept for the next try.
     """
-    reports: queue.Queue[tuple[int, int] | SdgenError | None] = queue.Queue()
+    reports: queue.Queue[tuple[int, int] | BaseException | None] = queue.Queue()
     given_up = threading.Event()
 
     def report(done: int, total: int) -> None:
@@ -34,10 +35,10 @@ def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
         try:
             fetch(report)
             reports.put(None)
-        except SdgenError as error:
-            reports.put(error)
         except GivenUp:
             reports.put(None)
+        except MISFITS as error:
+            reports.put(error)
 
     thread = threading.Thread(target=work, name=f"download-{name}", daemon=True)
     thread.start()
@@ -45,7 +46,7 @@ def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
     try:
         yield shown
         while thread.is_alive() or not reports.empty():
-            newest: tuple[int, int] | SdgenError | None = (-1, 0)
+            newest: tuple[int, int] | BaseException | None = (-1, 0)
             try:
                 newest = reports.get(timeout=TICK)
                 while not reports.empty():
@@ -57,6 +58,8 @@ def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
             if isinstance(newest, SdgenError):
                 yield messages.alert(str(newest))
                 return
+            if isinstance(newest, BaseException):
+                raise newest
             if newest[0] >= 0:
                 shown = _bar(*_progress(*newest))
             yield shown

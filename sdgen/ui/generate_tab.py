@@ -15,9 +15,8 @@ from sdgen.studio import Studio, enhancement_of
 from sdgen.studio_adapters import without_tags
 from sdgen.tokens import BUDGET
 from sdgen.ui import controls, messages, model_panel, tiles, triggers
-from sdgen.ui.adapter_panel import chosen_names
 from sdgen.ui.enhance_row import EnhanceRow, updates
-from sdgen.ui.enhancing import Asking, Drafted, DraftView, Plan, plan
+from sdgen.ui.enhancing import Drafted, DraftView, Plan, plan
 from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.filling import Filling
 from sdgen.ui.form import Form
@@ -165,9 +164,7 @@ class GenerateTab:
             return
         planned = plan(form.prompt, form.model, text, drafted, each=each)
         if planned is None:
-            asking = Asking(
-                helper, str(request.session_hash or ""), key_name, chosen_names(form.adapters)
-            )
+            asking = self._enhance.asking(request, helper, key_name, form.adapters)
             growing = DraftView()
             for growing in self._enhance.deeds.draft(form.prompt, form.model, 0, asking):
                 yield [gr.skip(), gr.skip(), *updates(growing)]

@@ -70,14 +70,23 @@ class Viewing:
         return Opened(tiles.opened(row, recipe, older, newer, said, withheld))
 
     def verify(self, picture_id: str, visitor: Visitor, search: Search = ALL) -> Iterator[Opened]:
-        """Draw a picture again; the opened picture tells how the two compare."""
+        """Draw a picture again; the opened picture tells how the two compare.
+
+        Yields now and then while it waits its turn; closing the generator, as Gradio does when the
+        page is closed, ends that.
+        """
         opened = self.open(picture_id, visitor, VERIFYING, search)
         yield opened
         if not opened.dialog:
             return
+        said = ""
         try:
             path = self._studio.gallery.path(self.row(picture_id, visitor.owner))
-            said = self._studio.verify(path).sentence
+            for found in self._studio.verifying(path, visitor):
+                if found is None:
+                    yield opened
+                else:
+                    said = found.sentence
         except SdgenError as error:
             said = str(error)
         yield self.open(picture_id, visitor, said, search)

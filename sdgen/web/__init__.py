@@ -9,14 +9,17 @@ Starlette only. Requests pass other_sites, then wall or personal, then routes or
     tool_calls.py    calls of MCP tools count for whoever makes them
     personal.py      the cookie, and taking over a personal link
     wall.py          with a login: 401 for all but a short list
+    uploads.py       a total for uploads, of each and of all
     files.py         pictures, thumbnails, zips, each to its owner; tickets.py for zips
     health.py        /healthz, /readyz, /metrics
     small_pages.py   what login form and question look like
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
 from sdgen.config import Settings
@@ -25,8 +28,9 @@ from sdgen.web.health import Health
 from sdgen.web.other_sites import OtherSites
 from sdgen.web.personal import Personal, PersonalToken
 from sdgen.web.tool_calls import ToolCalls
+from sdgen.web.uploads import Ledger, Uploads
 from sdgen.web.visitors import personal_link, visitor_of
-from sdgen.web.wall import Wall
+from sdgen.web.wall import Wall, user_of
 
 if TYPE_CHECKING:
     from sdgen.studio import Studio
@@ -54,4 +58,16 @@ def app_kwargs(studio: "Studio", settings: Settings, on_space: bool) -> dict[str
         personal = Personal(on_space)
         middleware.append(Middleware(PersonalToken, personal=personal))
         routes += personal.routes()
+    strangers = on_space or (settings.is_public and not login)
+    ledger = Ledger.of(settings, strangers=strangers)
+    middleware.append(Middleware(Uploads, ledger=ledger, payer=_payer_for(settings, on_space)))
     return {"middleware": middleware, "routes": routes}
+
+
+def _payer_for(settings: Settings, on_space: bool) -> Callable[[HTTPConnection], str]:
+    """Whom what a request brings counts for."""
+
+    def payer(connection: HTTPConnection) -> str:
+        return visitor_of(connection, user_of(connection), settings, on_space).payer
+
+    return payer

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from sdgen import scratch
 from sdgen.config import Settings
 from sdgen.metrics import CONTENT_TYPE
 
@@ -65,15 +66,19 @@ class Health:
     def _readyz(self) -> Response:
         loaded = self._studio.status().loaded
         disk, last = self._studio.disk(), self._studio.last_run_ok
-        able = bool(loaded) and not disk.full and self._studio.alive()
+        short = scratch.shortage(self._settings)
+        able = bool(loaded) and not disk.full and not short and self._studio.alive()
         ready = able and not self._fails(last)
         free = disk.free_bytes
-        told = {
+        told: dict[str, object] = {
             "ready": ready,
             "model": loaded[-1] if loaded else None,
             "last_run": {True: "good", False: "failed", None: None}[last],
             "disk_free_mb": None if free is None else free // MEGABYTE,
         }
+        reason = (getattr(disk, "sentence", "") if disk.full else "") or short
+        if reason:
+            told["reason"] = reason
         return JSONResponse(told, _code(ready), _FRESH)
 
     def _fails(self, last: bool | None) -> bool:

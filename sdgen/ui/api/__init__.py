@@ -47,4 +47,4 @@ def add_endpoints(
         return visitor_of(request, request.username, settings, on_space=withhold_flagged)
 
     add_drawing(Answers(studio, served, withhold_flagged), visitor, limit)
-    add_looking(studio, may_add)
+    add_looking(studio, visitor, may_add)

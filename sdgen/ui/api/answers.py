@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from sdgen.errors import InvalidRequest, PictureUnreadable
+from sdgen.errors import InvalidRequest, PictureUnreadable, StorageFailed
 from sdgen.history import PictureRow
 from sdgen.job import Saved
 from sdgen.metadata import parameters_text
@@ -17,6 +17,10 @@ from sdgen.studio_adapters import AdapterCard
 from sdgen.ui.api.types import JudgedAdapter, MadePicture, ToldJob, UsedAdapter
 
 NO_SUCH_JOB = "There is no job of yours with that job_id."
+NOT_HANDED = (
+    "The picture is made and saved, but it cannot be handed over now: the folder for temporary "
+    "files is full. Ask for the job again later."
+)
 
 
 def judged(card: AdapterCard) -> JudgedAdapter:
@@ -59,11 +63,14 @@ class Answers:
     withhold_flagged: bool = False
 
     def picture(self, saved: Saved) -> MadePicture:
-        """One picture; without the file where it is withheld. Raises PictureUnreadable."""
+        """One picture; without the file where it is withheld.
+
+        Raises PictureUnreadable, and StorageFailed where it cannot be handed over now.
+        """
         recipe = self.studio.recipe_of(saved.path)
         image = None
         if not (saved.flagged and self.withhold_flagged):
-            copy = self.served(saved.path)
+            copy = self._handed(saved.path)
             file = gr.FileData(path=str(copy), orig_name=saved.path.name, mime_type="image/png")
             image = file.model_dump()
         return MadePicture(
@@ -88,7 +95,11 @@ class Answers:
         )
 
     def job(self, job_id: object, visitor: Visitor) -> ToldJob:
-        """How far a job is. Raises InvalidRequest where the visitor has no job of that id."""
+        """How far a job is.
+
+        Raises InvalidRequest where the visitor has no job of that id, and StorageFailed where its
+        pictures cannot be handed over now.
+        """
         told = self.studio.find_job(job_id, visitor) if isinstance(job_id, str) else None
         if told is None:
             raise InvalidRequest("job_id", NO_SUCH_JOB)
@@ -108,12 +119,25 @@ class Answers:
             ended=row.ended,
         )
 
+    def _handed(self, picture: Path) -> Path:
+        """The copy of a picture that a program may fetch. Raises PictureUnreadable where there is
+        no such picture any more, and StorageFailed."""
+        try:
+            copy = self.served(picture)
+        except OSError as error:
+            if not picture.is_file():
+                raise PictureUnreadable("There is no such file.") from error
+            raise StorageFailed(NOT_HANDED) from error
+        if copy == picture:  # as Gradio does where something vanishes under its hands
+            raise StorageFailed(NOT_HANDED)
+        return copy
+
     def _of_row(self, row: PictureRow) -> MadePicture | None:
-        """None for a picture that was deleted since."""
+        """None for a picture that was deleted since. Raises StorageFailed."""
         if row.deleted is not None:
             return None
         path = self.studio.gallery.path(row)
         try:
             return self.picture(Saved(row.index, row.seed, path, row.flagged, row.id))
-        except (PictureUnreadable, OSError):
+        except PictureUnreadable:
             return None

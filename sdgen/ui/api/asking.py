@@ -46,9 +46,9 @@ class Asked:
         )
 
 
-def orders(studio: Studio, asked: Asked, limit: int, session: str) -> Iterator[Order]:
-    """What is asked for, checked. limit: how many orders at most. session: who asks, for the
-    limits of enhancing.
+def orders(studio: Studio, asked: Asked, limit: int, payer: str) -> Iterator[Order]:
+    """What is asked for, checked. limit: how many orders at most. payer: whom the limits
+    of enhancing count for.
 
     Raises InvalidRequest, ModelUnavailable and AdapterUnavailable.
     """
@@ -58,7 +58,7 @@ def orders(studio: Studio, asked: Asked, limit: int, session: str) -> Iterator[O
     if negative is not None:
         negative = text_of(negative, "negative_prompt", PROMPT_CHARS)
     for prompt in _prompts(asked, limit):
-        text, enhancement = _enhanced(studio, asked, prompt, model, session)
+        text, enhancement = _enhanced(studio, asked, prompt, model, payer)
         request = studio.request(
             model=model,
             prompt=text,
@@ -94,7 +94,7 @@ def _prompts(asked: Asked, limit: int) -> tuple[str, ...]:
 
 
 def _enhanced(
-    studio: Studio, asked: Asked, prompt: str, model: str | None, session: str
+    studio: Studio, asked: Asked, prompt: str, model: str | None, payer: str
 ) -> tuple[str, Enhancement | None]:
     if asked.enhance == "off":
         return prompt, None
@@ -103,6 +103,6 @@ def _enhanced(
         model,
         helper(asked.enhance, "enhance", "off or "),
         adapters=names_of(asked.adapters),
-        session=session,
+        payer=payer,
     )
     return draft.text, enhancement_of(draft, draft.text)

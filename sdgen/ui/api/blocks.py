@@ -5,6 +5,8 @@ from typing import Any
 import gradio as gr
 from gradio.components.api_component import Api
 
+from sdgen.ui.api.wrong_events import MISFITS, in_a_sentence
+
 
 class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
     """As gr.Blocks; but of the arguments of gr.api's endpoints nothing is looked at before them.
@@ -31,3 +33,14 @@ class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
         """Raises gr.Error for a call with too few arguments; no page of ours makes one."""
         if len(inputs) < len(block_fn.inputs):
             raise gr.Error("This call lacks arguments.", print_exception=False)
+
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], *given: Any, **named: Any
+    ) -> dict[str, Any]:
+        """An event or a call, from its arguments to its answer. Raises gr.Error with a sentence."""
+        try:
+            done: dict[str, Any] = await super().process_api(block_fn, inputs, *given, **named)
+        except (gr.Error, *MISFITS) as error:
+            told = in_a_sentence(error, str(getattr(block_fn, "api_name", "") or "unnamed"))
+            raise told from (None if told is error else error)
+        return done

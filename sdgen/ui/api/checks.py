@@ -109,8 +109,3 @@ def uploaded(file: object, field: str, otherwise: str = "") -> Path:
         except (OSError, ValueError):
             pass  # too long for a path, half a character, a NUL
     raise InvalidRequest(field, f"{field.capitalize()} must be {otherwise}an uploaded file.")
-
-
-def session_of(request: gr.Request | None) -> str:
-    """Who asks, for the limits of enhancing."""
-    return str(getattr(request, "session_hash", "") or "")

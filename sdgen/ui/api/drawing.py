@@ -7,12 +7,12 @@ from contextlib import suppress
 import gradio as gr
 from anyio import CapacityLimiter, to_thread
 
-from sdgen.errors import SdgenError
-from sdgen.job import Failed, Job, Saved, Stopped
+from sdgen.errors import SdgenError, StorageFailed
+from sdgen.job import Failed, Finished, Job, Saved, Stopped
 from sdgen.owners import Visitor
 from sdgen.ui.api.answers import Answers
 from sdgen.ui.api.asking import Asked, orders
-from sdgen.ui.api.checks import refused, session_of
+from sdgen.ui.api.checks import refused
 from sdgen.ui.api.types import AskedAdapter, MadePicture, ToldJob
 from sdgen.ui.streams import events, owned
 
@@ -70,9 +70,10 @@ def add_drawing(
         """
         asked, who = Asked.of(locals()), visitor(request)
         made: list[MadePicture] = []
+        withheld: StorageFailed | None = None
 
         def start() -> Job:
-            (order,) = orders(studio, asked, 1, session_of(request))
+            (order,) = orders(studio, asked, 1, who.payer)
             (job,) = studio.submit([order], who, leave="call")
             return job
 
@@ -82,10 +83,18 @@ def add_drawing(
                 told_at = now()
                 async for event in events(job, HEARTBEAT):
                     if isinstance(event, Saved):
-                        picture = await to_thread.run_sync(answers.picture, event, limiter=quick)
-                        made = [*made, picture]
+                        try:
+                            picture = await to_thread.run_sync(
+                                answers.picture, event, limiter=quick
+                            )
+                        except StorageFailed as error:  # the job goes on, and can be asked for
+                            withheld = StorageFailed(f"{error} Its job_id is {job.id}.")
+                        else:
+                            made = [*made, picture]
                     elif isinstance(event, Failed):
                         raise event.error
+                    elif withheld is not None and isinstance(event, Finished | Stopped):
+                        raise withheld
                     elif isinstance(event, Stopped) and not made:
                         raise gr.Error(STOPPED, print_exception=False)
                     if isinstance(event, Saved) or now() - told_at >= HEARTBEAT:
@@ -144,7 +153,7 @@ def add_drawing(
         """
         try:
             asked, who = Asked.of(locals()), visitor(request)
-            asked_for = list(orders(studio, asked, limit, session_of(request)))
+            asked_for = list(orders(studio, asked, limit, who.payer))
             jobs = studio.submit(asked_for, who, leave="keep")
             return [answers.job(job.id, who) for job in jobs]
         except SdgenError as error:

@@ -1,26 +1,52 @@
 """The endpoints that keep nothing: enhance, models, adapters, inspect_adapter, verify."""
 
-import gradio as gr
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
 
-from sdgen.errors import InvalidRequest, SdgenError
+import gradio as gr
+from anyio import CapacityLimiter, to_thread
+
+from sdgen.errors import GenerationFailed, InvalidRequest, SdgenError
+from sdgen.job import GeneratedImage
+from sdgen.owners import Visitor
 from sdgen.studio import Studio
+from sdgen.studio_verify import NOT_HERE, STOPPED, impossible, picture_of
 from sdgen.ui.api.answers import judged
 from sdgen.ui.api.checks import (
     helper,
     name_of_model,
     refused,
-    session_of,
     uploaded,
     whole,
     words,
 )
 from sdgen.ui.api.types import JudgedAdapter, MadeDraft, OfferedModel, Verified
+from sdgen.ui.streams import events, owned
+from sdgen.verify import Verification
 
+AT_ONCE = 16  # verifications that are being queued at the same time
+LOOKING = 2  # files that are being read or compared; some have gigabytes
+HEARTBEAT = 1.0  # seconds; a client that went away is noticed at the next yield
 OPERATOR_ONLY = "Only the operator of this app can bring files; give a name of `adapters`."
 
 
-def add_looking(studio: Studio, may_add: bool) -> None:
-    """Add them to the Blocks being built. may_add: callers may bring files."""
+WAITING = Verified(
+    answer="",
+    sentence="It is being drawn again.",
+    ssim=None,
+    largest=None,
+    differs=[],
+    altered=None,
+)  # until there is an answer
+
+
+def add_looking(
+    studio: Studio, visitor: Callable[[gr.Request | None], Visitor], may_add: bool
+) -> None:
+    """Add them to the Blocks being built. visitor: who asks. may_add: callers may bring files."""
+    quick, slow = CapacityLimiter(AT_ONCE), CapacityLimiter(LOOKING)
+    examining = threading.BoundedSemaphore(LOOKING)
 
     def enhance(
         prompt: str,
@@ -46,7 +72,7 @@ def add_looking(studio: Studio, may_add: bool) -> None:
             draft = studio.enhance(
                 prompt, name_of_model(studio, model), helper(enhancer, "enhancer"),
                 triggers=words(triggers), again=whole(again),
-                session=session_of(request),
+                payer=visitor(request).payer,
             )  # fmt: skip
         except SdgenError as error:
             raise refused(error) from error
@@ -108,12 +134,17 @@ def add_looking(studio: Studio, may_add: bool) -> None:
             if not may_add:
                 raise InvalidRequest("adapter", OPERATOR_ONLY)
             file = uploaded(adapter, "adapter", "a name of `adapters` or ")
-            return judged(studio.inspect_adapter_file(file, chosen))
+            with examining:
+                return judged(studio.inspect_adapter_file(file, chosen))
         except SdgenError as error:
             raise refused(error) from error
 
-    def verify(picture: gr.FileData) -> Verified:
+    async def verify(
+        picture: gr.FileData, request: gr.Request | None = None
+    ) -> AsyncIterator[Verified]:
         """Draw the recipe inside a picture again, exactly, and say how the two compare.
+
+        It waits in the queue like any picture; cancelling the call ends that.
 
         Args:
             picture: An uploaded PNG of this app, or by A1111 and its kin.
@@ -121,18 +152,44 @@ def add_looking(studio: Studio, may_add: bool) -> None:
         Returns:
             The answer, a sentence, how alike they are, and what differs.
         """
+        who, now = visitor(request), asyncio.get_running_loop().time
+        made: GeneratedImage | None = None
         try:
-            found = studio.verify(uploaded(picture, "picture"))
+            file = uploaded(picture, "picture")
+            asked = await to_thread.run_sync(studio.redrawing, file, limiter=slow)
+            if isinstance(asked, Verification):
+                yield verified(asked)
+                return
+            try:
+                async with owned(lambda: studio.redraw(asked, who), quick) as job:
+                    told_at = now()
+                    async for event in events(job, HEARTBEAT):
+                        made = picture_of(event, made)
+                        if now() - told_at >= HEARTBEAT:
+                            told_at = now()
+                            yield WAITING
+            except NOT_HERE as error:
+                yield verified(impossible(str(error)))
+                return
+            if made is None:
+                raise GenerationFailed(STOPPED)
+            yield verified(await to_thread.run_sync(studio.compared, asked, made, limiter=slow))
         except SdgenError as error:
             raise refused(error) from error
-        return Verified(
-            answer=found.answer,
-            sentence=found.sentence,
-            ssim=found.ssim,
-            largest=found.largest,
-            differs=list(found.differs),
-            altered=found.altered,
-        )
 
+    # Gradio describes an endpoint by its annotations, and a caller gets the last yield.
+    verify.__annotations__["return"] = Verified
     for endpoint in (enhance, models, adapters, inspect_adapter, verify):
         gr.api(endpoint, concurrency_limit=None)
+
+
+def verified(found: Verification) -> Verified:
+    """An answer for a program."""
+    return Verified(
+        answer=found.answer,
+        sentence=found.sentence,
+        ssim=found.ssim,
+        largest=found.largest,
+        differs=list(found.differs),
+        altered=found.altered,
+    )
