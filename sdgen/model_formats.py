@@ -81,8 +81,11 @@ def read_index(folder: Path) -> ModelIndex:
     """
     path = folder / "model_index.json"
     if not path.is_file():
+        files = sorted(file.name for file in folder.glob("*.safetensors"))
+        more = f" It holds {files[0]}: give that file itself." if len(files) == 1 else ""
         raise ModelUnavailable(
-            f"'{folder.name}' holds no model_index.json, so it is not a model in diffusers' layout."
+            f"'{folder.name}' holds no model_index.json, so it is not a model in diffusers' "
+            f"layout.{more}"
         )
     return parse_index(read_json(path), folder.name)
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, EDMEulerScheduler
 from diffusers.training_utils import compute_snr
 
 from lora.base import Base, load_base
-from lora.config import completed
+from lora.config import InvalidRecipe, completed
 from lora.loss import Batch, Text, add_noise, denoising_loss, min_snr_weights, step_loss, velocity
 from lora.network import (
     adapter_state,
@@ -201,3 +201,11 @@ def test_taken_out_the_base_is_what_it_was(tmp_path: Path) -> None:
         base, batch, base.unet(batch.clean, batch.timesteps, batch.text.hidden)[0]
     )
     torch.testing.assert_close(again, adapted)
+
+
+def test_a_base_of_noise_levels_is_refused(tmp_path: Path) -> None:
+    """Its training knew no timesteps; betas that nobody gave would be made up."""
+    pipe = sd1()
+    pipe.scheduler = EDMEulerScheduler()
+    with pytest.raises(InvalidRecipe, match=r"noise levels \(EDM\)"):
+        load_base(recipe(saved(pipe, tmp_path / "b")), Settings(data_dir=tmp_path / "data"))

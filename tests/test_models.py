@@ -9,7 +9,7 @@ import pytest
 
 from sdgen.errors import InvalidRequest, ModelUnavailable
 from sdgen.models import FolderSource, HubSource, ModelWords, bundled_models, find_model, read_words
-from tests.bare_models import write_folder
+from tests.bare_models import SD1, write_folder, write_tensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -144,6 +144,12 @@ def test_a_part_from_a_module_path_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no model_index\.json"):
+        find_model(str(tmp_path))
+
+
+def test_a_folder_around_one_checkpoint_names_it(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x.safetensors", SD1)
+    with pytest.raises(ModelUnavailable, match=r"It holds x\.safetensors: give that file itself"):
         find_model(str(tmp_path))
 
 
