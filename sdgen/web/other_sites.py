@@ -7,18 +7,20 @@ cannot change anything at all, e.g. fill the disk with uploads. Following a link
 
 A site can also let its own name lead to this machine (DNS rebinding); then the browser takes its
 page and the app for one site. So an app for this machine alone answers only under this machine's
-names.
+names. And no other site's page shows the app inside a frame, where its visitor would click on it
+unawares; but Hugging Face's shows a Space.
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
+SPACE_FRAMES = ("https://huggingface.co", "https://*.hf.space")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 ANOTHER_NAME = (
     "This app is for the machine it runs on, and answers there as localhost or 127.0.0.1. "
@@ -75,14 +77,19 @@ def _place(url: str) -> tuple[str, int | None] | None:
 class OtherSites:
     """The outermost of our middlewares: takes cookies, or all, from other sites' requests."""
 
-    def __init__(self, app: ASGIApp, *, may_call: bool, any_name: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, may_call: bool, any_name: bool, frames: Sequence[str] = ()
+    ) -> None:
         """may_call: other sites' pages may use the endpoints, as strangers. any_name: the app
-        answers under whatever name it is reached by."""
+        answers under whatever name it is reached by. frames: sites that may show it in a frame."""
         self.app = app
         self.may_call = may_call
         self.any_name = any_name
+        self._policy = " ".join(("frame-ancestors 'self'", *frames))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            send = self._unframed(send)
         if scope["type"] in ("http", "websocket"):
             method = scope.get("method", "POST")  # a websocket can do anything
             headers = Headers(scope=scope)
@@ -102,3 +109,14 @@ class OtherSites:
                 kept = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
                 scope = {**scope, "headers": kept}
         await self.app(scope, receive, send)
+
+    def _unframed(self, send: Send) -> Send:
+        """Sends with a policy on frames, where an answer has none of its own."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])
+                MutableHeaders(scope=message).setdefault("Content-Security-Policy", self._policy)
+            await send(message)
+
+        return sent

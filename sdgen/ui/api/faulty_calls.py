@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -11,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdgen.errors import InvalidRequest
 from sdgen.ui.api.checks import sentence
+from sdgen.ui.gradio_parts import FnIndexInferError
 
 NAMED_CALL = "/call/v2/"  # Gradio's route for arguments by name
 PAGES_CALL = "/queue/join"  # and the one of pages, which name an event by its number
