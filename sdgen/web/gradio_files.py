@@ -53,18 +53,19 @@ class GradioFiles:
 
 
 def is_inside(path: str, folder: Path) -> bool:
-    """True for the absolute path of a file that lies in the folder, without a detour.
-
-    Links count for what they lead to.
-    """
+    """True for the absolute path of a file that lies in the folder: as written, without a detour,
+    and with all links followed."""
     if not path or "\0" in path or path.startswith(("//", "\\\\")):
         return False
     asked = Path(path)
-    if not asked.is_absolute() or ".." in asked.parts:
+    if not asked.is_absolute() or ".." in asked.parts or str(asked) != path:
         return False
     try:
+        real = folder.resolve()
+        if not (asked.is_relative_to(folder) or asked.is_relative_to(real)):
+            return False
         found = asked.resolve(strict=True)
-        return found.is_relative_to(folder.resolve()) and found.is_file()
+        return found.is_relative_to(real) and found.is_file()
     except (OSError, ValueError, RuntimeError):
         return False  # not there, too long for a path, half a character, a circle of links
 
