@@ -36,6 +36,7 @@ class App:
     engine: FakeEngine
     studio: Studio
     queue: EventQueue
+    pictures: Path
 
     def call(self, endpoint: str, data: list[Any], token: str = ANN, **more: Any) -> Answer:
         headers = {"Content-Type": "application/json", "X-Sdgen-Token": token}
@@ -75,7 +76,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., App]]:
         demo = page.build(studio, settings)
         demo.launch(**page.launch_options(studio, settings) | {"server_port": free_port()})
         closing.extend([lambda: demo.close(verbose=False), studio.close])
-        return App(demo.local_url, engine, studio, demo._queue)
+        return App(demo.local_url, engine, studio, demo._queue, settings.data_dir / "pictures")
 
     yield served
     for close in closing:
@@ -155,7 +156,7 @@ def test_what_nobody_listens_to_is_stopped(serve: Callable[..., App]) -> None:
     wait_until(lambda: app.engine.status().running == 0 and app.studio.queue_counts == (0, 0))
     wait_until(lambda: not app.queue.pending_messages_per_session)
     assert not app.queue.pending_event_ids_session
-    assert list((app.studio.settings.data_dir / "pictures").rglob("*.png")) == []
+    assert list(app.pictures.rglob("*.png")) == []
 
 
 def test_what_somebody_listens_to_goes_on(serve: Callable[..., App]) -> None:
@@ -168,7 +169,7 @@ def test_a_submitted_job_goes_on_though_nobody_reads_its_answer(serve: Callable[
     app = serve(seconds_per_step=0.05, unheard_seconds=0.2)
     app.begin("submit", [*CHEAP[:4], 20, *CHEAP[5:]])
     wait_until(lambda: not app.queue.pending_messages_per_session)
-    wait_until(lambda: list((app.studio.settings.data_dir / "pictures").rglob("*.png")))
+    wait_until(lambda: list(app.pictures.rglob("*.png")))
 
 
 def test_an_answer_that_nobody_came_for_is_forgotten_and_its_place_is_free(

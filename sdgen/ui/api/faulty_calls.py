@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -48,6 +49,11 @@ class FaultyCalls:
             if started or not said:
                 raise
             await _answer(422, said)(scope, receive, send)
+        except RuntimeError as error:
+            # An answer that is not there (any more): Gradio says so in the stream, and breaks.
+            if not (started and isinstance(error.__cause__, HTTPException)):
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _said(path: str, error: TypeError | KeyError) -> str:
