@@ -157,6 +157,23 @@ def test_the_cookie_is_not_replaced_by_following_a_link(
     assert f"{COOKIE}={TOKEN};" in answer.headers["set-cookie"]
 
 
+def test_the_cookie_is_not_replaced_by_another_site_s_page(
+    studio: WebStudio, settings: Settings
+) -> None:
+    """Asked without his cookie, the page would give him a new one: he would lose his pictures."""
+    public = settings.model_copy(update={"yes_public": True})
+    for here in (settings, public):
+        for site in ("same-site", "cross-site"):  # same-site: another port of this machine
+            headers = {
+                "Sec-Fetch-Site": site,
+                "Sec-Fetch-Mode": "cors",
+                "Origin": "http://e.example",
+            }
+            answer = browser(studio, here).get("/", headers=headers)
+            assert answer.status_code == 200
+            assert "set-cookie" not in answer.headers
+
+
 def test_a_websocket_of_another_site_is_closed(studio: WebStudio, settings: Settings) -> None:
     client = browser(studio, settings)
     headers = {"Origin": "https://evil.example"}

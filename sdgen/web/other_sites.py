@@ -1,9 +1,10 @@
 """What a page of another site may do here through a visitor's browser: nothing in his name.
 
 Browsers send cookies along with what other sites' pages ask for, and Gradio lets any site call a
-public app. So a request that a page of another site makes loses its cookies: it is a program's
-without a token, or without a login. Where the app is for this machine alone, such a request
-cannot change anything at all, e.g. fill the disk with uploads. Following a link is no such request.
+public app. So a request that a page of another site makes loses its cookies, and its answer sets
+none, or a new one would replace the visitor's: it is a program's without a token, or without a
+login. Where the app is for this machine alone, such a request cannot change anything at all, e.g.
+fill the disk with uploads. Following a link is no such request.
 
 A site can also let its own name lead to this machine (DNS rebinding); then the browser takes its
 page and the app for one site. So an app for this machine alone answers only under this machine's
@@ -108,6 +109,7 @@ class OtherSites:
                     return
                 kept = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
                 scope = {**scope, "headers": kept}
+                send = _without_cookies(send)
         await self.app(scope, receive, send)
 
     def _unframed(self, send: Send) -> Send:
@@ -120,3 +122,16 @@ class OtherSites:
             await send(message)
 
         return sent
+
+
+def _without_cookies(send: Send) -> Send:
+    """Sends an answer that leaves the browser's cookies as they are."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = message.get("headers", [])
+            kept = [pair for pair in given if pair[0].lower() != b"set-cookie"]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return sent
