@@ -136,6 +136,21 @@ def test_queue_messages_are_read_by_get() -> None:
     assert "asyncio.wait_for(messages.get(), timeout=10)" in source  # so Answers.get sees readers
 
 
+def test_forget_uploads() -> None:
+    from gradio.route_utils import FileUploadProgressNotTrackedError
+    from gradio.routes import file_upload_statuses
+
+    for number in range(30):
+        file_upload_statuses.track(f"test-{number}")
+        file_upload_statuses.append(f"test-{number}", "x", b"x")
+    parts.forget_uploads(10)
+    with pytest.raises(FileUploadProgressNotTrackedError):
+        file_upload_statuses.is_done("test-19")
+    assert file_upload_statuses.is_done("test-20") is False
+    assert len(file_upload_statuses._statuses) == len(file_upload_statuses._signals) == 10
+    parts.forget_uploads(0)
+
+
 def test_api_component(demo: Any) -> None:
     def endpoint(words: str = "x") -> str:
         return words

@@ -17,9 +17,10 @@ from uuid import uuid4
 
 from fastapi import HTTPException
 
-from sdgen.ui.gradio_parts import Queue, adopt, queue_of, run_beside
+from sdgen.ui.gradio_parts import Queue, adopt, forget_uploads, queue_of, run_beside
 
 SESSION_CHARS = 100  # of the name that a client gives its session
+UPLOADS_TOLD = 1000  # whose progress can be asked for
 SOON, VERY_SOON = 5, 1  # seconds after which it is worth trying again
 Payer = Callable[[Any, str | None], str]  # of a request and its login: whom limits count for
 
@@ -171,6 +172,7 @@ class EventQueue(Queue):  # type: ignore[misc]  # Gradio has no types here
             await asyncio.sleep(min(1.0, self.open_events.bounds.unheard_seconds / 4))
             await self.forget_unheard()
             self.open_events.forget_allowances()
+            forget_uploads(UPLOADS_TOLD)
 
     def _unread(self) -> Set[str]:
         """The events whose answers were not read to the end."""

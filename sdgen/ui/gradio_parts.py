@@ -28,6 +28,7 @@ __all__ = [
     "StateHolder",
     "adopt",
     "event_data",
+    "forget_uploads",
     "queue_of",
     "run_beside",
     "server_config",
@@ -63,6 +64,15 @@ def run_beside(work: Callable[[], Awaitable[None]]) -> None:
     from gradio.utils import run_coro_in_background
 
     run_coro_in_background(work)
+
+
+def forget_uploads(most: int) -> None:
+    """Of what Gradio remembers of the progress of uploads, for whoever may ask, keep the newest."""
+    from gradio.routes import file_upload_statuses
+
+    for kept in (file_upload_statuses._statuses, file_upload_statuses._signals):
+        for upload_id in list(kept)[: max(0, len(kept) - most)]:
+            kept.pop(upload_id, None)
 
 
 def server_config(blocks: gr.Blocks) -> "uvicorn.Config":

@@ -10,14 +10,12 @@ What is refused gets a sentence: 413 too large, 400 too deep, 408 too slow, 503 
 import asyncio
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.formparsers import MultiPartException
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdgen.web.paths import route_path
@@ -26,7 +24,7 @@ UPLOAD = "/gradio_api/upload"
 BODY_BYTES_MAX = 2**20
 VALUES_MAX = 20_000  # of a body in JSON; 10,000 pictures can be named in one
 DEPTH_MAX = 64  # lists and objects inside each other
-FIELD_BYTES_MAX = 64 * 1024  # of a field of an upload that is no file
+UPLOAD_ID_CHARS = 100  # of the name under which the progress of an upload is asked for
 FREE_BYTES = 64 * 1024  # that every body may have in memory while it comes
 SHARED_BYTES_MAX = 64 * 2**20  # of all bodies together, beyond that
 WAIT_SECONDS = 30.0  # for the next piece of a body
@@ -34,9 +32,6 @@ PACE = 4096  # bytes a second that a body has to come with, after the first WAIT
 LINGER_SECONDS = 5.0  # a refused body is still read so long, so that the answer is heard
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)  # of JSON, or to its end
 _BRACKET = re.compile(rb"[\[\]{}]")
-
-# Called for each piece of an upload with who sends it and the size in bytes; a sentence refuses it.
-Meter = Callable[[HTTPConnection, int], str]
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,8 @@ TOO_DEEP = Refusal(400, f"Lists are nested more than {DEPTH_MAX} deep in this re
 NOT_UTF8 = Refusal(400, "The body of this request must be UTF-8.")
 TOO_SLOW = Refusal(408, "This request came too slowly.")
 TOO_MUCH = Refusal(503, "Too many large requests at once; try again in a moment.")
+NO_FILE = Refusal(400, "Each part of an upload must be a file with the name 'files'.")
+LONG_ID = Refusal(400, f"upload_id is too long: at most {UPLOAD_ID_CHARS} characters.")
 BROKEN_OFF = Refusal(400, "The upload broke off.")
 
 
@@ -62,7 +59,6 @@ class UploadLimits:
 
     bytes_max: int
     files_at_once: int  # that are being written, of all uploads: each holds a descriptor
-    meter: Meter | None = None
     files_now: int = field(default=0, init=False)
 
 
@@ -75,7 +71,9 @@ class Bodies:
         self._shared = 0  # bytes of SHARED_BYTES_MAX in use
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
+        if scope["type"] == "http" and _has_long_id(scope):
+            await refuse(LONG_ID, None, send)
+        elif scope["type"] != "http" or not _has_body(Headers(scope=scope)):
             await self.app(scope, receive, send)
         elif route_path(scope) == UPLOAD:
             await self._upload(scope, receive, send)
@@ -117,7 +115,6 @@ class Bodies:
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits, clock = self.uploads, _Clock(receive)
         parts = _Parts(Headers(scope=scope).get("content-type", ""), limits)
-        connection = HTTPConnection(scope)
         refusal: Refusal | None = None
         started, more, size = False, True, 0
 
@@ -140,9 +137,6 @@ class Bodies:
             more, size = message.get("more_body", False), size + len(piece)
             if size > limits.bytes_max:
                 stop(_upload_too_large(limits.bytes_max))
-            said = limits.meter(connection, len(piece)) if limits.meter and piece else ""
-            if said:
-                stop(Refusal(413, said))
             if (why := parts.read(piece)) is not None:
                 stop(why)
             return message
@@ -229,12 +223,14 @@ class _Clock:
 
 
 class _Parts:
-    """Looks into an upload with the parser that Gradio uses: how many files, and how large the
-    fields are that are none, as those are kept in memory."""
+    """Looks into an upload with the parser that Gradio uses: how many files, and nothing else.
+
+    Gradio keeps other fields in memory, and files of another name for good, though nobody asks.
+    """
 
     def __init__(self, content_type: str, limits: UploadLimits) -> None:
         self._limits = limits
-        self._files, self._bytes, self._is_file = 0, 0, False
+        self._files = 0
         self._name, self._value, self._disposition = b"", b"", b""
         self._refusal: Refusal | None = None
         self._parser: MultipartParser | None = None
@@ -248,7 +244,6 @@ class _Parts:
                     "on_header_value": self._header_value,
                     "on_header_end": self._header_end,
                     "on_headers_finished": self._headers_finished,
-                    "on_part_data": self._data,
                 },
             )
 
@@ -266,7 +261,7 @@ class _Parts:
         self._limits.files_now -= self._files
 
     def _begin(self) -> None:
-        self._bytes, self._is_file, self._disposition = 0, False, b""
+        self._disposition = b""
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -280,8 +275,9 @@ class _Parts:
         self._name = self._value = b""
 
     def _headers_finished(self) -> None:
-        self._is_file = b"filename" in parse_options_header(self._disposition)[1]
-        if not self._is_file:
+        told = parse_options_header(self._disposition)[1]
+        if told.get(b"name") != b"files" or b"filename" not in told:
+            self._refusal = NO_FILE
             return
         if self._limits.files_now >= self._limits.files_at_once:
             said = f"More than {self._limits.files_at_once} files are being uploaded at once here"
@@ -290,11 +286,12 @@ class _Parts:
         self._files += 1
         self._limits.files_now += 1
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self._bytes += end - start
-        if not self._is_file and self._bytes > FIELD_BYTES_MAX:
-            said = f"A field of this upload that is no file is larger than {FIELD_BYTES_MAX} bytes."
-            self._refusal = Refusal(413, said)
+
+def _has_long_id(scope: Scope) -> bool:
+    """True where an upload has a name that would fill the memory: Gradio keeps those it hears."""
+    if not route_path(scope).startswith(UPLOAD):  # also of its progress
+        return False
+    return len(QueryParams(scope["query_string"]).get("upload_id", "")) > UPLOAD_ID_CHARS
 
 
 def _has_body(headers: Headers) -> bool:

@@ -6,6 +6,7 @@ is no more room the one that has waited longest without a request goes. How many
 open is the system's to say (`ulimit -n`); a part of them is for connections, a part for uploads.
 """
 
+import contextlib
 import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ else:
 # From the connection, or the first byte of a further request, to the end of its head.
 HEAD_SECONDS = 10.0
 WANTED = 65_536  # descriptors; more are not asked for
+MAC_OS = 10_240  # there no more can be had, whatever it says
 OWN = 128  # descriptors for all else: database, models, pictures, pipes
 CONNECTIONS_MAX, OF_ONE_ADDRESS_MAX = 2000, 200
 CONNECTIONS_MIN = 16
@@ -53,11 +55,12 @@ def descriptors() -> int:
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return WANTED if soft == resource.RLIM_INFINITY else soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):
-        return soft
-    return wanted
+    for limit in (wanted, MAC_OS):
+        with contextlib.suppress(OSError, ValueError):
+            if limit > soft:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+                return limit
+    return soft
 
 
 def guard(config: "Config", room: Room) -> None:
