@@ -18,8 +18,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
+from sdgen.descriptors import patiently
 from sdgen.errors import StorageFailed
 from sdgen.owners import LOCAL
 
@@ -94,7 +96,7 @@ def save_picture(folder: Path, png: bytes, name: str = "") -> Path:
     """
     path = folder / f"{name or picture_name()}.png"
     try:
-        write_whole(path, png)
+        patiently(partial(write_whole, path, png))
     except OSError as error:
         raise StorageFailed(_sentence(error)) from error
     return path

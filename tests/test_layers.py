@@ -16,6 +16,7 @@ LAYERS = (
     "sdgen.letters",
     "sdgen.errors",
     "sdgen.data_folder",
+    "sdgen.descriptors",
     "sdgen.config",
     "sdgen.logs",
     "sdgen.owners",

@@ -157,6 +157,23 @@ def test_the_cookie_is_not_replaced_by_following_a_link(
     assert f"{COOKIE}={TOKEN};" in answer.headers["set-cookie"]
 
 
+def test_the_cookie_is_not_replaced_by_another_site_s_page(
+    studio: WebStudio, settings: Settings
+) -> None:
+    """Asked without his cookie, the page would give him a new one: he would lose his pictures."""
+    public = settings.model_copy(update={"yes_public": True})
+    for here in (settings, public):
+        for site in ("same-site", "cross-site"):  # same-site: another port of this machine
+            headers = {
+                "Sec-Fetch-Site": site,
+                "Sec-Fetch-Mode": "cors",
+                "Origin": "http://e.example",
+            }
+            answer = browser(studio, here).get("/", headers=headers)
+            assert answer.status_code == 200
+            assert "set-cookie" not in answer.headers
+
+
 def test_a_websocket_of_another_site_is_closed(studio: WebStudio, settings: Settings) -> None:
     client = browser(studio, settings)
     headers = {"Origin": "https://evil.example"}
@@ -166,3 +183,27 @@ def test_a_websocket_of_another_site_is_closed(studio: WebStudio, settings: Sett
     ):
         pass
     assert closed.value.code == 1008
+
+
+def frames_of(client: TestClient, path: str = "/") -> str:
+    policy = client.get(path).headers["content-security-policy"]
+    return policy.partition("frame-ancestors ")[2].partition(";")[0]
+
+
+def test_no_other_site_shows_the_app_in_a_frame(studio: WebStudio, settings: Settings) -> None:
+    public = settings.model_copy(update={"yes_public": True})
+    login = settings.model_copy(update={"auth": SecretStr("ann:secret")})
+    for local in (settings, public):
+        assert frames_of(browser(studio, local)) == "'self'"
+        assert frames_of(browser(studio, local), "/no-such-page") == "'self'"
+    assert frames_of(browser(studio, login)) == "'none'"  # the form of the login
+    offered = f"/?me={new_token()}"
+    assert frames_of(browser(studio, settings), offered) == "'none'"
+
+
+def test_hugging_face_shows_a_space_in_a_frame(studio: WebStudio, settings: Settings) -> None:
+    space = browser(studio, settings, on_space=True)
+    assert frames_of(space) == "'self' https://huggingface.co https://*.hf.space"
+    login = settings.model_copy(update={"auth": SecretStr("ann:secret")})
+    form = browser(studio, login, on_space=True)
+    assert frames_of(form) == "https://huggingface.co https://*.hf.space"

@@ -298,3 +298,95 @@ def test_the_wall_makes_them_wait(tmp_path: Path) -> None:
         refused = client.post("/login", content="right", headers=HTML)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) == ATTEMPTS_SECONDS
+
+
+def test_a_hundred_guesses_at_once_are_ten(tmp_path: Path) -> None:
+    """Each is counted before it is looked at: none slips by while no other is known to be wrong."""
+    import asyncio
+
+    import httpx2
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    from sdgen.web.wall import Wall
+
+    looked_at: list[bytes] = []
+
+    async def login(request: Request) -> JSONResponse:
+        await asyncio.sleep(0.05)  # all are here by now
+        looked_at.append(await request.body())
+        right = b"right" in looked_at[-1]
+        return JSONResponse({"success": right}, 200 if right else 400)
+
+    app = Starlette(
+        routes=[Route("/login", login, methods=["POST"])],
+        middleware=[Middleware(Wall, on_space=False)],
+    )
+
+    async def guess(*words: str) -> list[int]:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://app") as client:
+            sent = [client.post("/login", content=word) for word in words]
+            return [answer.status_code for answer in await asyncio.gather(*sent)]
+
+    assert asyncio.run(guess(*["right"] * 30)).count(200) == ATTEMPTS_MAX  # at once
+    assert asyncio.run(guess("right")) == [200]  # what was right does not count
+    looked_at.clear()
+    codes = asyncio.run(guess(*["wrong"] * 100))
+    assert codes.count(400) == len(looked_at) == ATTEMPTS_MAX
+    assert codes.count(429) == 90
+
+
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0", **HTML}
+OWN_WISH: list[dict[str, str]] = [
+    {},  # a program
+    {"User-Agent": "curl/8"},
+    BROWSER | {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"},
+    BROWSER | {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},  # typed
+    BROWSER | {"Referer": "{url}"},  # plain http in a local network
+]
+OTHERS_WISH: list[dict[str, str]] = [
+    BROWSER | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},  # a link
+    BROWSER | {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},  # of another port
+    BROWSER | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},  # a picture
+    BROWSER | {"Referer": "http://evil.example/"},
+    BROWSER | {"Referer": "http://127.0.0.1:1/"},
+    BROWSER | {"Referer": "null"},
+    BROWSER,  # a page can have its browser leave that out
+]
+
+
+@pytest.mark.parametrize("headers", OWN_WISH)
+def test_logging_out_is_one_request_for_its_owner(
+    known: httpx.Client, url: str, headers: dict[str, str]
+) -> None:
+    told = {name: value.format(url=url) for name, value in headers.items()}
+    assert known.get("/logout", headers=told).status_code == 302
+    assert known.get("/config").status_code == 401
+
+
+@pytest.mark.parametrize("headers", OTHERS_WISH)
+def test_another_site_s_link_logs_nobody_out(known: httpx.Client, headers: dict[str, str]) -> None:
+    answer = known.get("/logout", headers=headers)
+    assert answer.status_code == 200
+    assert '<form method="post" action="logout">' in answer.text
+    assert "set-cookie" not in answer.headers
+    assert known.get("/config").status_code == 200
+
+
+def test_the_question_logs_out_and_only_from_here(known: httpx.Client, url: str) -> None:
+    evil = BROWSER | {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert known.post("/logout", headers=evil).status_code == 403
+    assert known.post("/logout", headers=BROWSER | {"Origin": "null"}).status_code == 403
+    assert known.get("/config").status_code == 200
+    own = BROWSER | {"Origin": url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    assert known.post("/logout", headers=own).status_code == 302
+    assert known.get("/config").status_code == 401
+
+
+def test_the_right_password_does_not_count(stranger: httpx.Client) -> None:
+    for _ in range(ATTEMPTS_MAX + 5):
+        assert log_in(stranger).status_code == 200

@@ -16,6 +16,7 @@ from lora.tab.shown_run import VIEW, ShownRun, Update
 from sdgen.config import Settings
 from sdgen.errors import SdgenError
 from sdgen.studio import Studio
+from sdgen.ui.gradio_parts import event_data
 from sdgen.ui.messages import alert, escape, notes
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -108,7 +109,7 @@ class TrainTab:
 
     def caption(self, draft: str, event: gr.EventData) -> None:
         """A caption that was typed, kept at once."""
-        data = event._data if isinstance(event._data, dict) else {}
+        data = event_data(event)
         name, text = data.get("name"), data.get("text")
         if isinstance(name, str) and isinstance(text, str):
             with contextlib.suppress(SdgenError):
@@ -232,7 +233,7 @@ class TrainTab:
 
     def open(self, event: gr.EventData) -> list[Update]:
         """Another run, from the list."""
-        data = event._data if isinstance(event._data, dict) else {}
+        data = event_data(event)
         return self._run.show(str(data.get("name", "")), ())
 
     def look(self, run_id: str, seen: tuple[str, ...]) -> list[Update]:

@@ -1,8 +1,10 @@
 """The models in memory. The least recently used one that nobody needs makes room."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from sdgen.descriptors import patiently
 from sdgen.models import ModelSpec
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Shelf:
         while len(self._loaded) >= self._room:
             idle = next(name for name in self._loaded if name not in busy)
             self._loaded.pop(idle).close()
-        pipeline = self._load(spec)
+        pipeline = patiently(partial(self._load, spec))
         self._loaded[spec.name] = pipeline
         return pipeline
 

@@ -10,9 +10,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from sdgen.data_folder import GONE, has_no_room, make_data_folder, make_private, tighten
+from sdgen.descriptors import SENTENCE, out_of_descriptors, patiently
 from sdgen.errors import StorageFailed
 from sdgen.history.migrations import migrate
 
@@ -252,6 +254,10 @@ def _snapshot(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path, *settings: str) -> sqlite3.Connection:
+    return patiently(partial(_open, path, settings))
+
+
+def _open(path: Path, settings: tuple[str, ...]) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     with contextlib.ExitStack() as unless_good:
         unless_good.callback(db.close)
@@ -267,6 +273,8 @@ def said() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if out_of_descriptors(error):
+            raise StorageFailed(SENTENCE) from error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary of the extended code
         if code in _DAMAGED:
             raise Damaged(_DAMAGED_SENTENCE) from error

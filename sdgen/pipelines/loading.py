@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_log
 
 from sdgen.config import Settings
+from sdgen.descriptors import SENTENCE, out_of_descriptors
 from sdgen.errors import ModelUnavailable, SdgenError
 from sdgen.model_files import local_folder, model_hash
 from sdgen.model_formats import (
@@ -240,6 +241,8 @@ def _no_room(error: Exception) -> bool:
 def _reason(name: str, error: Exception, out_of_memory: bool) -> str:
     """Words of ours; the libraries' own carry paths of this machine."""
     text = str(error)
+    if out_of_descriptors(error):
+        return f"'{name}' cannot be loaded. {SENTENCE}"
     if out_of_memory:
         return (
             f"There is not enough memory to load '{name}'; close other programs or choose a "

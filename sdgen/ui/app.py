@@ -12,19 +12,26 @@ from sdgen.owners import Visitor
 from sdgen.studio import Studio
 from sdgen.ui.api import Blocks, add_endpoints, in_words
 from sdgen.ui.enhance_row import EnhanceRow
+from sdgen.ui.event_queue import Bounds, Payer, bound
 from sdgen.ui.gallery_tab import GalleryTab
 from sdgen.ui.generate_tab import GenerateTab
+from sdgen.ui.gradio_parts import adopt, server_config, upload_folder
 from sdgen.ui.live import Live, live_routes
 from sdgen.ui.sessions import SESSIONS, Sessions
 from sdgen.ui.theme import theme
 from sdgen.web import app_kwargs, visitor_of
+from sdgen.web.bodies import UploadLimits
+from sdgen.web.connections import Room, descriptors, guard
 from sdgen.web.wall import user_of
 
 HERE = Path(__file__).parent
 CACHE_CHECK, CACHE_AGE = 3600, 24 * 3600  # seconds; Gradio's copies of pictures live a day
 # Uploads pass Gradio before our own limits see them: adapters may have 512 MB, pictures less.
 LARGEST_FILE, LARGEST_FILE_OF_STRANGERS = "513mb", "32mb"
+# One request may bring several, e.g. the photos of a training. Bytes.
+LARGEST_UPLOAD, LARGEST_UPLOAD_OF_STRANGERS = 2**31, 33 * 2**20
 STYLES = ("style", "enhance", "adapters", "gallery")
+CALLS_PER_SECOND = 20.0  # that one payer begins, in the long run
 THREADS = 128  # drafts, verifications and downloads hold one each; drawing holds none
 HEADER = """
 <header class="sd-header">
@@ -54,6 +61,12 @@ class PageBlocks(Blocks):
         """What the page is told of itself."""
         return {**super().get_config_file(), "connect_heartbeat": False}
 
+    def launch(self, *given: Any, **options: Any) -> Any:
+        """Serve it, with every connection watched."""
+        launched = super().launch(*given, **options)
+        guard(server_config(self), Room.of(descriptors()))
+        return launched
+
     @property
     def state_holder(self) -> Sessions:
         """What is kept of each session."""
@@ -62,8 +75,7 @@ class PageBlocks(Blocks):
     @state_holder.setter
     def state_holder(self, made: Any) -> None:
         """Gradio's app makes one of its own and hands it over here before it serves anything."""
-        made.__class__ = Sessions
-        self._sessions: Sessions = made
+        self._sessions = adopt(made, Sessions)
 
 
 def build(
@@ -112,7 +124,24 @@ def build(
         )
     # Our own queue bounds and orders the work; Gradio's only carries the events. Closed to calls
     # that would go round it.
-    return demo.queue(api_open=False, default_concurrency_limit=None)
+    demo.queue(api_open=False, default_concurrency_limit=None)
+    bound(demo, bounds_for(settings, on_space), payer_for(settings, on_space))
+    return demo
+
+
+def bounds_for(settings: Settings, on_space: bool) -> Bounds:
+    """How many calls may be open. How fast they come matters where others than one's own come."""
+    others_come = on_space or settings.is_public or settings.login() is not None
+    return Bounds(per_second=CALLS_PER_SECOND if others_come else None)
+
+
+def payer_for(settings: Settings, on_space: bool) -> Payer:
+    """Whom a call counts for."""
+
+    def payer(request: HTTPConnection, username: str | None) -> str:
+        return visitor_of(request, username, settings, on_space).payer
+
+    return payer
 
 
 def open_to_strangers(settings: Settings, on_space: bool) -> bool:
@@ -155,6 +184,11 @@ def beside_gradio(studio: Studio, settings: Settings, on_space: bool) -> dict[st
     def visitor(connection: HTTPConnection) -> Visitor:
         return visitor_of(connection, user_of(connection), settings, on_space)
 
-    kwargs = app_kwargs(studio, settings, on_space)
+    strangers = open_to_strangers(settings, on_space)
+    uploads = UploadLimits(
+        LARGEST_UPLOAD_OF_STRANGERS if strangers else LARGEST_UPLOAD,
+        files_at_once=Room.of(descriptors()).upload_files,
+    )
+    kwargs = app_kwargs(studio, settings, on_space, upload_folder(), uploads)
     live = Live(studio, withhold_flagged=on_space)
     return in_words(kwargs | {"routes": [*kwargs["routes"], *live_routes(live, visitor)]})

@@ -4,6 +4,8 @@ from typing import Any
 
 import gradio as gr
 
+from sdgen.ui.gradio_parts import event_data
+
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 QUICK = {**PRIVATE, "queue": False}  # answers at once, so it need not wait its turn
 NEWEST = {**QUICK, "trigger_mode": "always_last"}  # of many in a row, the last one counts
@@ -19,6 +21,5 @@ def event_name(event: gr.EventData) -> str:
 
 def event_text(event: gr.EventData, key: str) -> str:
     """One text of what a browser sent with an event; "" where there is none."""
-    data = event._data
-    value = data.get(key) if isinstance(data, dict) else None
+    value = event_data(event).get(key)
     return value if isinstance(value, str) else ""

@@ -15,6 +15,7 @@ from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.gallery_page import GalleryPage
 from sdgen.ui.gallery_search import ids_from, shown_from
 from sdgen.ui.generate_tab import ACTIONS, CLICK_GENERATE, GenerateTab
+from sdgen.ui.gradio_parts import event_data
 from sdgen.ui.viewing import Opened
 from sdgen.web import tickets, visitor_of
 
@@ -195,11 +196,9 @@ class GalleryTab:
 
 def event_ids(event: gr.EventData) -> tuple[str, ...]:
     """The pictures that a browser names with an event."""
-    data = event._data
-    return ids_from(data.get("ids")) if isinstance(data, dict) else ()
+    return ids_from(event_data(event).get("ids"))
 
 
 def event_is_on(event: gr.EventData) -> bool:
     """Whether a mark is set or taken back."""
-    data = event._data
-    return isinstance(data, dict) and data.get("on") is True
+    return event_data(event).get("on") is True

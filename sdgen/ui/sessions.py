@@ -7,9 +7,9 @@ call of an endpoint, as each is a session of its own, and whatever was typed int
 from copy import copy
 from typing import Any
 
-from gradio.state_holder import SessionState, StateHolder
+from sdgen.ui.gradio_parts import SessionState, StateHolder, queue_of
 
-SESSIONS = 2000  # to remember; as many as Gradio keeps unread messages of
+SESSIONS = 2000  # to remember
 SWEEP = 256  # new sessions between two sweeps
 
 
@@ -57,7 +57,7 @@ def sweep(blocks: Any) -> None:
     That is the set of running events of each session whose messages are gone, and every further
     place where a file of its cache is listed: only one is emptied when the file is removed by age.
     """
-    queue = blocks._queue
+    queue = queue_of(blocks)
     running = {event.session_hash for event in queue.event_ids_to_events.values()}
     for session in list(queue.pending_event_ids_session):
         if session not in queue.pending_messages_per_session and session not in running:

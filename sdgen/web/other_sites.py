@@ -1,24 +1,27 @@
 """What a page of another site may do here through a visitor's browser: nothing in his name.
 
 Browsers send cookies along with what other sites' pages ask for, and Gradio lets any site call a
-public app. So a request that a page of another site makes loses its cookies: it is a program's
-without a token, or without a login. Where the app is for this machine alone, such a request
-cannot change anything at all, e.g. fill the disk with uploads. Following a link is no such request.
+public app. So a request that a page of another site makes loses its cookies, and its answer sets
+none, or a new one would replace the visitor's: it is a program's without a token, or without a
+login. Where the app is for this machine alone, such a request cannot change anything at all, e.g.
+fill the disk with uploads. Following a link is no such request.
 
 A site can also let its own name lead to this machine (DNS rebinding); then the browser takes its
 page and the app for one site. So an app for this machine alone answers only under this machine's
-names.
+names. And no other site's page shows the app inside a frame, where its visitor would click on it
+unawares; but Hugging Face's shows a Space.
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
+SPACE_FRAMES = ("https://huggingface.co", "https://*.hf.space")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 ANOTHER_NAME = (
     "This app is for the machine it runs on, and answers there as localhost or 127.0.0.1. "
@@ -75,14 +78,19 @@ def _place(url: str) -> tuple[str, int | None] | None:
 class OtherSites:
     """The outermost of our middlewares: takes cookies, or all, from other sites' requests."""
 
-    def __init__(self, app: ASGIApp, *, may_call: bool, any_name: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, may_call: bool, any_name: bool, frames: Sequence[str] = ()
+    ) -> None:
         """may_call: other sites' pages may use the endpoints, as strangers. any_name: the app
-        answers under whatever name it is reached by."""
+        answers under whatever name it is reached by. frames: sites that may show it in a frame."""
         self.app = app
         self.may_call = may_call
         self.any_name = any_name
+        self._policy = " ".join(("frame-ancestors 'self'", *frames))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            send = self._unframed(send)
         if scope["type"] in ("http", "websocket"):
             method = scope.get("method", "POST")  # a websocket can do anything
             headers = Headers(scope=scope)
@@ -101,4 +109,29 @@ class OtherSites:
                     return
                 kept = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
                 scope = {**scope, "headers": kept}
+                send = _without_cookies(send)
         await self.app(scope, receive, send)
+
+    def _unframed(self, send: Send) -> Send:
+        """Sends with a policy on frames, where an answer has none of its own."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])
+                MutableHeaders(scope=message).setdefault("Content-Security-Policy", self._policy)
+            await send(message)
+
+        return sent
+
+
+def _without_cookies(send: Send) -> Send:
+    """Sends an answer that leaves the browser's cookies as they are."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = message.get("headers", [])
+            kept = [pair for pair in given if pair[0].lower() != b"set-cookie"]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return sent

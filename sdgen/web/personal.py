@@ -7,7 +7,6 @@ link could otherwise make a stranger's pictures land in his own gallery.
 
 from urllib.parse import parse_qs
 
-from starlette._utils import get_route_path  # the router's own reading of a path
 from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdgen.owners import is_token, new_token
 from sdgen.web.other_sites import is_from_another_site
+from sdgen.web.paths import route_path
 from sdgen.web.small_pages import escape, small_page
 from sdgen.web.visitors import cookie_header, cookie_token
 
@@ -93,7 +93,7 @@ class PersonalToken:
         if (
             scope["type"] != "http"
             or scope["method"] != "GET"
-            or get_route_path(scope) not in ("/", "")
+            or route_path(scope) not in ("/", "")
         ):
             await self.app(scope, receive, send)
             return

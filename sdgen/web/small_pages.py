@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from starlette.responses import HTMLResponse
 
+from sdgen.web.other_sites import SPACE_FRAMES
+
 _STYLE = """
 :root { color-scheme: light dark; --paper: #faf7f2; --card: #fff; --line: #d6ccbd; --ink: #1c1917;
   --soft: #57534e; --accent: #4f46e5; --problem: #b42318; }
@@ -33,7 +35,6 @@ details a { color: inherit; }
 :focus-visible { outline: 3px solid #818cf8; outline-offset: 2px; }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_SPACE_FRAMES = "https://huggingface.co https://*.hf.space"
 
 
 def small_page(
@@ -54,7 +55,7 @@ def small_page(
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
-    frames = _SPACE_FRAMES if on_space else "'none'"
+    frames = " ".join(SPACE_FRAMES) if on_space else "'none'"
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
         f"base-uri 'none'; frame-ancestors {frames}"

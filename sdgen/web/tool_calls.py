@@ -5,8 +5,9 @@ headers on. uvicorn believes this machine what X-Forwarded-For says; so that has
 a caller could name any address, and limits by address would hold nobody.
 """
 
-from starlette._utils import get_route_path  # the router's own reading of a path
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sdgen.web.paths import route_path
 
 PATH = "/gradio_api/mcp"
 _HEADER = b"x-forwarded-for"
@@ -19,7 +20,7 @@ class ToolCalls:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and get_route_path(scope).startswith(PATH):
+        if scope["type"] == "http" and route_path(scope).startswith(PATH):
             headers = [pair for pair in scope["headers"] if pair[0] != _HEADER]
             if scope.get("client"):
                 headers.append((_HEADER, scope["client"][0].encode()))

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from starlette._utils import get_route_path  # the router's own reading of a path
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdgen.pictures import is_picture_name
+from sdgen.web.other_sites import is_from_another_site
+from sdgen.web.paths import route_path
 from sdgen.web.small_pages import escape, small_page
 from sdgen.web.visitors import address_of
 
@@ -58,6 +59,12 @@ class Attempts:
         self._since = clock()
         self._wrong: dict[str, int] = {}
 
+    def forgive(self, address: str) -> None:
+        """One fewer."""
+        with self._lock:
+            self._forget()
+            self._wrong[address] = max(0, self._wrong.get(address, 0) - 1)
+
     def failed(self, address: str) -> None:
         """One more."""
         with self._lock:
@@ -90,9 +97,11 @@ class Wall:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        path = get_route_path(scope) or "/"
+        path = route_path(scope) or "/"
         if path == "/login" and scope["type"] == "http":
             await self._login(scope, receive, send)
+        elif path == "/logout" and scope["type"] == "http":
+            await self._logout(scope, receive, send)
         elif user_of(HTTPConnection(scope)) is not None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -114,13 +123,16 @@ class Wall:
             answer = self._form(scope, "Too many wrong passwords. Try again in a minute.", 429)
             await answer(scope, receive, send)
             return
+        guesses = scope["method"] == "POST"
+        if guesses:  # counted before it is looked at: a hundred that come at once are not all read
+            self.attempts.failed(address)
         replaced = False
 
         async def answer_form(message: Message) -> None:
             nonlocal replaced
             if message["type"] == "http.response.start":
-                if message["status"] == 400 and scope["method"] == "POST":
-                    self.attempts.failed(address)
+                if guesses and message["status"] != 400:
+                    self.attempts.forgive(address)
                 if by_form:
                     replaced = True
                     await self._after(scope, message)(scope, receive, send)
@@ -129,6 +141,31 @@ class Wall:
                 await send(message)
 
         await self.app(scope, receive, answer_form)
+
+    async def _logout(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ends the login for the app's own page and for programs; a browser that comes by another
+        site's link or picture gets a question, as whoever made the link did not ask its owner."""
+        request = Request(scope)
+        if scope["method"] not in ("GET", "POST"):
+            await JSONResponse({"detail": "Method Not Allowed"}, 405)(scope, receive, send)
+        elif scope["method"] == "GET" and not _is_own_wish(request):
+            await self._farewell()(scope, receive, send)
+        elif scope["method"] == "POST" and is_from_another_site(
+            "POST", request.headers, request.url.scheme
+        ):
+            refusal = PlainTextResponse("This has to come from the app's own page.", 403)
+            await refusal(scope, receive, send)
+        else:
+            await self.app({**scope, "method": "GET"}, receive, send)
+
+    def _farewell(self) -> Response:
+        return small_page(
+            "sdgen: log out",
+            "<p>This ends the login on every device.</p>"
+            '<form method="post" action="logout"><button>Log out</button></form>'
+            '<a class="button second" href="./">Stay</a>',
+            on_space=self.on_space,
+        )
 
     def _after(self, scope: Scope, message: Message) -> Response:
         """The page that follows Gradio's answer to our form."""
@@ -151,6 +188,26 @@ class Wall:
             status=status,
             headers={"Retry-After": str(round(ATTEMPTS_SECONDS))} if status == 429 else None,
         )
+
+
+def _is_own_wish(request: Request) -> bool:
+    """True for a GET that the app's own page makes, an address that was typed, or a program.
+
+    Browsers say so over https and to this machine alone; in a local network only the page that
+    they come from may tell.
+    """
+    headers = request.headers
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    if "mozilla" not in headers.get("user-agent", "").lower():  # every browser, and no program
+        return True
+    came_from = headers.get("referer")
+    if came_from is None:
+        return False
+    told = {"host": headers.get("host", ""), "origin": came_from}
+    told["x-forwarded-host"] = headers.get("x-forwarded-host", "")
+    return not is_from_another_site("GET", told, request.url.scheme)
 
 
 def _recipe(scope: Scope) -> str:

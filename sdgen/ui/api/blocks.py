@@ -1,11 +1,15 @@
-"""Gradio's Blocks, whose endpoints get what a program sent."""
+"""Gradio's Blocks, whose endpoints get what a program sent, and whose events fetch nothing."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from gradio.components.api_component import Api
 
 from sdgen.ui.api.wrong_events import MISFITS, in_a_sentence
+from sdgen.ui.gradio_parts import Api, upload_folder
+from sdgen.web.gradio_files import is_inside
+
+NOT_UPLOADED = "A file of this call was not uploaded here. Upload it first; nothing is fetched."
 
 
 class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
@@ -14,6 +18,9 @@ class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
     Gradio takes any object that looks like an uploaded file for one, wherever it stands, and
     fails without a word to the program where it is none, or where an argument is missing. Our
     endpoints check for themselves, and answer in sentences. Nor does it keep them, then.
+
+    Where an event of the page gets such an object, in whatever field, Gradio would fetch the
+    address in it; here its path has to be that of an upload.
     """
 
     async def preprocess_data(
@@ -22,6 +29,9 @@ class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
         """The arguments of a call, with defaults for those that are missing."""
         blocks = block_fn.inputs
         if not blocks or not all(isinstance(block, Api) for block in blocks):
+            folder = upload_folder()
+            if not all(is_inside(path, folder) for path in paths_in(inputs)):
+                raise gr.Error(NOT_UPLOADED, print_exception=False)
             processed: list[Any] = await super().preprocess_data(
                 block_fn, inputs, state, explicit_call
             )
@@ -44,3 +54,17 @@ class Blocks(gr.Blocks):  # type: ignore[misc]  # Gradio has no types here
             told = in_a_sentence(error, str(getattr(block_fn, "api_name", "") or "unnamed"))
             raise told from (None if told is error else error)
         return done
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """The path of each object, at any depth, that Gradio could take for a file; "" for no text."""
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo += value
+        elif isinstance(value, dict):
+            todo += value.values()
+            if "path" in value:
+                path = value["path"]
+                yield path if isinstance(path, str) else ""

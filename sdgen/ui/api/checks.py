@@ -6,12 +6,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import gradio as gr
-from gradio.route_utils import API_PREFIX
-from gradio.utils import get_upload_folder
 
 from sdgen.enhance import CHOICES, Choice
 from sdgen.errors import InvalidRequest, SdgenError
 from sdgen.studio import Studio
+from sdgen.ui.gradio_parts import API_PREFIX, upload_folder
 
 TRIGGERS_MAX, TRIGGER_CHARS = 8, 100
 SENTENCE_CHARS = 600  # of an answer; sentences quote what came in
@@ -104,7 +103,7 @@ def uploaded(file: object, field: str, otherwise: str = "") -> Path:
     if isinstance(path, str) and path:
         try:
             found = Path(path).resolve()
-            if found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file():
+            if found.is_relative_to(upload_folder().resolve()) and found.is_file():
                 return found
         except (OSError, ValueError):
             pass  # too long for a path, half a character, a NUL

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
-from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdgen.errors import InvalidRequest
 from sdgen.ui.api.checks import sentence
+from sdgen.ui.gradio_parts import FnIndexInferError
 
 NAMED_CALL = "/call/v2/"  # Gradio's route for arguments by name
 PAGES_CALL = "/queue/join"  # and the one of pages, which name an event by its number
@@ -48,6 +49,11 @@ class FaultyCalls:
             if started or not said:
                 raise
             await _answer(422, said)(scope, receive, send)
+        except RuntimeError as error:
+            # An answer that is not there (any more): Gradio says so in the stream, and breaks.
+            if not (started and isinstance(error.__cause__, HTTPException)):
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _said(path: str, error: TypeError | KeyError) -> str:
