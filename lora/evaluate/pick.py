@@ -25,7 +25,7 @@ def behind(row: Row, best: Row) -> tuple[float, float]:
 def within_one_error(row: Row, best: Row, errors: float = 1.0) -> bool:
     """Whether it cannot be told from the best: not worse by more than so many standard errors."""
     worse, error = behind(row, best)
-    return worse <= 0 or worse <= errors * error
+    return worse <= errors * error
 
 
 def in_bounds(row: Row, drift_limit: float) -> bool:
