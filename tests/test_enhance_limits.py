@@ -2,6 +2,7 @@
 operator pays for is counted; drafts are remembered. By a clock of the test's own."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
@@ -30,14 +31,18 @@ class Clock:
         return self.now
 
 
+def refusal(ask: Callable[[str], None], whom: str) -> str:
+    """The reason that this raises; "" for none."""
+    try:
+        ask(whom)
+    except ServiceTrouble as trouble:
+        return trouble.reason
+    return ""
+
+
 def is_open(breaker: Breaker, url: str = URL) -> bool:
     """Whether the service is left alone."""
-    try:
-        breaker.check(url)
-    except ServiceTrouble as trouble:
-        assert trouble.reason == "paused"
-        return True
-    return False
+    return refusal(breaker.check, url) == "paused"
 
 
 @pytest.fixture
@@ -115,37 +120,30 @@ def test_a_service_that_asks_to_wait_is_left_alone_as_long_and_then_tried_once(
     assert is_open(breaker)
 
 
-def refusal(allowance: Allowance, session: str) -> str:
-    """Why a draft is not paid for; "" where it is."""
-    try:
-        allowance.take(session)
-    except ServiceTrouble as trouble:
-        return trouble.reason
-    return ""
-
-
 def test_a_session_s_drafts_come_back_one_by_one_within_the_hour(clock: Clock) -> None:
     allowance = Allowance(per_day=100, per_hour=2, clock=clock)
-    assert refusal(allowance, "a") == ""
+    assert refusal(allowance.take, "a") == ""
     clock.now += 100
-    assert refusal(allowance, "a") == ""
-    assert refusal(allowance, "a") == "session limit"
-    assert refusal(allowance, "b") == ""
+    assert refusal(allowance.take, "a") == ""
+    assert refusal(allowance.take, "a") == "session limit"
+    assert refusal(allowance.take, "b") == ""
     clock.now += HOUR - 100
-    assert refusal(allowance, "a") == "session limit", "the first is an hour old and counts still"
+    assert refusal(allowance.take, "a") == "session limit", (
+        "the first is an hour old and counts still"
+    )
     clock.now += 1
-    assert refusal(allowance, "a") == ""
-    assert refusal(allowance, "a") == "session limit", "the second is not an hour old"
+    assert refusal(allowance.take, "a") == ""
+    assert refusal(allowance.take, "a") == "session limit", "the second is not an hour old"
 
 
 def test_a_day_s_drafts_are_everybody_s_together_and_a_refused_one_costs_nothing(
     clock: Clock,
 ) -> None:
     allowance = Allowance(per_day=3, per_hour=2, clock=clock)
-    assert [refusal(allowance, who) for who in "aaab"] == ["", "", "session limit", ""]
-    assert refusal(allowance, "c") == "day limit"
+    assert [refusal(allowance.take, who) for who in "aaab"] == ["", "", "session limit", ""]
+    assert refusal(allowance.take, "c") == "day limit"
     clock.now += DAY + 1
-    assert [refusal(allowance, who) for who in "cab"] == ["", "", ""]
+    assert [refusal(allowance.take, who) for who in "cab"] == ["", "", ""]
 
 
 def draft(text: str) -> Draft:

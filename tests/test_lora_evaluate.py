@@ -30,6 +30,7 @@ from lora.runs import RunFolder
 from tests import tiny_models
 from tests.lora_runs import make_run, random_state, recipe_for
 
+
 def test_nearest_of_some_is_fair() -> None:
     values = [0.1, 0.5, 0.9]
     assert nearest_of(values, 3) == 0.9
