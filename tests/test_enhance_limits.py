@@ -70,12 +70,20 @@ def test_after_the_pause_one_try_decides(broken: Breaker, clock: Clock) -> None:
         assert not is_open(broken)
         broken.failed(URL, DOWN)
         assert is_open(broken)
+    clock.now += PAUSE_SECONDS
+    broken.failed(URL, ServiceTrouble("limit", wait_seconds=20.0))
+    clock.now += PAUSE_SECONDS
+    assert not is_open(broken), "one that asks to wait is left alone no longer than a broken one"
     assert not is_open(broken, OTHER)
 
 
 def test_a_try_that_goes_well_forgives_all(broken: Breaker, clock: Clock) -> None:
     clock.now += PAUSE_SECONDS
+    broken.succeeded(OTHER)  # of which nothing is known; that is another one's
+    broken.failed(URL, DOWN)
+    assert is_open(broken)
     broken.succeeded(URL)
+    assert not is_open(broken)
     for _ in range(FAILURES - 1):
         broken.failed(URL, DOWN)
         assert not is_open(broken)

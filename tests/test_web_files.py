@@ -270,6 +270,19 @@ def test_tickets_end_and_are_not_without_number() -> None:
     assert len(kept.find(kept.issue("ann", ["a"] * 20_000), "ann")) == tickets.IDS_MAX
 
 
+def test_an_old_ticket_takes_no_younger_one_along() -> None:
+    now = [0.0]
+    kept = tickets.Tickets(clock=lambda: now[0])
+    old = kept.issue("ann", ["a"])
+    now[0] = tickets.LIFETIME / 2
+    young = kept.issue("bob", ["b"])
+    now[0] = tickets.LIFETIME
+    assert (kept.find(old, "ann"), kept.find(young, "bob")) == ((), ("b",))
+    now[0] = tickets.LIFETIME * 1.5
+    assert kept.find(young, "bob") == ()
+    assert len(old) >= 32, "192 bits cannot be guessed"
+
+
 AT_ONCE = 8  # thumbnails that are made
 
 
