@@ -4,7 +4,6 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -112,6 +111,8 @@ def test_addresses_that_one_person_has_are_one() -> None:
 
 
 def test_a_request_of_gradio_s_is_read_the_same(settings: Settings) -> None:
+    import gradio as gr  # here: the others need no second of waiting for it
+
     open_to_all = settings.model_copy(update={"host": "0.0.0.0"})
     plain = request(TOKEN)
     wrapped = gr.Request(plain, username=None)
