@@ -100,14 +100,16 @@ def wait_for_stored(page: Page, wanted: Callable[[dict[str, Any]], bool], store:
 
 
 def stored(page: Page, store: str) -> dict[str, Any]:
-    """What gr.BrowserState keeps under that key: JSON, as CryptoJS.AES.encrypt(text, secret) makes
-    of it, which is OpenSSL's format with its key derivation by MD5."""
-    raw = base64.b64decode(page.evaluate("(key) => localStorage.getItem(key)", store) or "")
+    """What gr.BrowserState keeps under that key: JSON, by CryptoJS.AES.encrypt with a passphrase,
+    which is OpenSSL's format and derives its key by MD5; before it a number that is not used."""
+    kept = page.evaluate("(key) => localStorage.getItem(key)", store) or ""
+    raw = base64.b64decode(kept.partition(":")[2])
     if not raw:
         return {}
+    passphrase = hashlib.sha256(BROWSER_KEY.encode()).hexdigest().encode()
     made, block, salt = b"", b"", raw[8:16]
     while len(made) < 48:
-        block = hashlib.md5(block + BROWSER_KEY.encode() + salt).digest()
+        block = hashlib.md5(block + passphrase + salt).digest()
         made += block
     decryptor = Cipher(algorithms.AES(made[:32]), modes.CBC(made[32:48])).decryptor()
     text = decryptor.update(raw[16:]) + decryptor.finalize()
