@@ -12,6 +12,7 @@ from sdgen.enhance.limits import (
     FAILURES,
     HOUR,
     PAUSE_SECONDS,
+    SESSIONS_MAX,
     Allowance,
     Breaker,
     Cache,
@@ -152,6 +153,16 @@ def test_a_day_s_drafts_are_everybody_s_together_and_a_refused_one_costs_nothing
     assert refusal(allowance.take, "c") == "day limit"
     clock.now += DAY + 1
     assert [refusal(allowance.take, who) for who in "cab"] == ["", "", ""]
+
+
+def test_whoever_asked_longest_ago_is_forgotten_first(clock: Clock) -> None:
+    allowance = Allowance(per_day=10**6, per_hour=1, clock=clock)
+    for number in range(SESSIONS_MAX):
+        assert refusal(allowance.take, f"{number}") == ""
+    assert refusal(allowance.take, "0") == "session limit", "so many are remembered"
+    assert refusal(allowance.take, "new") == ""
+    assert refusal(allowance.take, "0") == "session limit"
+    assert refusal(allowance.take, "1") == "", "it was forgotten for the new one"
 
 
 def draft(text: str) -> Draft:

@@ -150,6 +150,8 @@ def test_the_cookie_is_for_the_server_alone() -> None:
     assert on_space.endswith("HttpOnly; SameSite=None; Secure; Partitioned")
     for root in ("/app", "/app/", "https://example.org/app"):
         assert "; Path=/app;" in cookie_header(TOKEN, on_space=False, https=True, root_path=root)
+    odd = cookie_header(TOKEN, on_space=False, https=True, root_path="/X/APP-X/")
+    assert "; Path=/X/APP-X;" in odd
     at_root = cookie_header(TOKEN, on_space=False, https=True, root_path="https://example.org")
     assert "; Path=/;" in at_root
 
