@@ -12,7 +12,7 @@ from sdgen.enhance.limits import (
     FAILURES,
     HOUR,
     PAUSE_SECONDS,
-    SESSIONS_MAX,
+    PAYERS_MAX,
     Allowance,
     Breaker,
     Cache,
@@ -129,27 +129,25 @@ def test_a_service_that_asks_to_wait_is_left_alone_as_long_and_then_tried_once(
     assert is_open(breaker)
 
 
-def test_a_session_s_drafts_come_back_one_by_one_within_the_hour(clock: Clock) -> None:
+def test_a_payer_s_drafts_come_back_one_by_one_within_the_hour(clock: Clock) -> None:
     allowance = Allowance(per_day=100, per_hour=2, clock=clock)
     assert refusal(allowance.take, "a") == ""
     clock.now += 100
     assert refusal(allowance.take, "a") == ""
-    assert refusal(allowance.take, "a") == "session limit"
+    assert refusal(allowance.take, "a") == "hour limit"
     assert refusal(allowance.take, "b") == ""
     clock.now += HOUR - 100
-    assert refusal(allowance.take, "a") == "session limit", (
-        "the first is an hour old and counts still"
-    )
+    assert refusal(allowance.take, "a") == "hour limit", "the first is an hour old and counts still"
     clock.now += 1
     assert refusal(allowance.take, "a") == ""
-    assert refusal(allowance.take, "a") == "session limit", "the second is not an hour old"
+    assert refusal(allowance.take, "a") == "hour limit", "the second is not an hour old"
 
 
 def test_a_day_s_drafts_are_everybody_s_together_and_a_refused_one_costs_nothing(
     clock: Clock,
 ) -> None:
     allowance = Allowance(per_day=3, per_hour=2, clock=clock)
-    assert [refusal(allowance.take, who) for who in "aaab"] == ["", "", "session limit", ""]
+    assert [refusal(allowance.take, who) for who in "aaab"] == ["", "", "hour limit", ""]
     assert refusal(allowance.take, "c") == "day limit"
     clock.now += DAY + 1
     assert [refusal(allowance.take, who) for who in "cab"] == ["", "", ""]
@@ -157,11 +155,11 @@ def test_a_day_s_drafts_are_everybody_s_together_and_a_refused_one_costs_nothing
 
 def test_whoever_asked_longest_ago_is_forgotten_first(clock: Clock) -> None:
     allowance = Allowance(per_day=10**6, per_hour=1, clock=clock)
-    for number in range(SESSIONS_MAX):
+    for number in range(PAYERS_MAX):
         assert refusal(allowance.take, f"{number}") == ""
-    assert refusal(allowance.take, "0") == "session limit", "so many are remembered"
+    assert refusal(allowance.take, "0") == "hour limit", "so many are remembered"
     assert refusal(allowance.take, "new") == ""
-    assert refusal(allowance.take, "0") == "session limit"
+    assert refusal(allowance.take, "0") == "hour limit"
     assert refusal(allowance.take, "1") == "", "it was forgotten for the new one"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from sdgen.engine.run import versions
 from sdgen.job import RunInfo
 from sdgen.metadata import Recipe, pixels_hash
 from sdgen.verify import ALIKE, compare, differences, listed, structural_similarity
@@ -107,6 +108,35 @@ def test_a_touched_up_picture_is_told() -> None:
 )
 def test_what_differs_is_named(changes: dict[str, object], said: tuple[str, ...]) -> None:
     assert differences(Recipe(app="sdgen 0.1.0", prompt="x", **changes), INFO) == said
+
+
+SKIPS = "clip skip acts on the negative prompt too, as it did not then"
+NEWER = "prompts like this one are read by newer rules"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"clip_skip": 1, "guidance_scale": 7.0}, (SKIPS,)),
+        ({"clip_skip": 1, "guidance_scale": 1.0}, ()),
+        ({"guidance_scale": 7.0}, ()),
+        ({"prompt": "a [cat|dog]"}, (NEWER,)),
+        ({"negative_prompt": "(text:1.2)"}, (NEWER,)),
+        ({"prompt": "a" * 76, "clip_skip": 2, "guidance_scale": 2.0}, (SKIPS, NEWER)),
+        ({"prompt": "a [cat|dog]", "versions": (("prompt rules", "2"),)}, ()),
+        ({"prompt": "a [cat|dog]", "app": "A1111 v1.9"}, ()),
+    ],
+)
+def test_a_picture_of_older_rules_of_reading_says_what_is_read_otherwise(
+    changes: dict[str, object], said: tuple[str, ...]
+) -> None:
+    fields: dict[str, object] = {"app": "sdgen 0.1.0", "prompt": "x", **changes}
+    now = replace(INFO, versions=versions())
+    assert differences(Recipe(**fields), now) == said
+
+
+def test_a_recipe_names_the_rules_that_its_prompts_were_read_by() -> None:
+    assert dict(versions())["prompt rules"] == "2"
 
 
 def test_what_a_recipe_does_not_say_is_not_compared() -> None:

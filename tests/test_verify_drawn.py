@@ -9,7 +9,13 @@ from PIL import PngImagePlugin
 from sdgen.config import Settings
 from sdgen.engine import LocalEngine
 from sdgen.job import Finished, Saved
-from sdgen.metadata import RecipeAdapter, encode_png, parameters_text, read_picture
+from sdgen.metadata import (
+    RecipeAdapter,
+    encode_png,
+    parameters_text,
+    pixels_hash,
+    read_picture,
+)
 from sdgen.studio import Studio
 
 
@@ -24,9 +30,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def drawn(studio: Studio, **fields: object) -> Path:
     """The file of the last picture of a small request."""
-    request = studio.request(
-        prompt="a red robot on a beach", seed=3, steps=3, width=128, height=128, **fields
-    )
+    small = {"prompt": "a red robot on a beach", "seed": 3, "steps": 3, "width": 128, "height": 128}
+    request = studio.request(**(small | fields))
     job = studio.start(request)
     saved = [event for event in job.events() if isinstance(event, Saved)]
     assert isinstance(job.end, Finished)
@@ -37,6 +42,17 @@ def test_a_picture_of_ours_proves_itself(real: Studio) -> None:
     path = drawn(real, exact=True)
     found = real.verify(path)
     assert (found.answer, found.altered, found.differs) == ("identical", False, ())
+
+
+def test_a_prompt_that_changes_while_it_is_drawn_is_verified_bit_for_bit(real: Studio) -> None:
+    edited = drawn(
+        real, prompt="a [red|blue] (robot:1.2) [on a beach:0.5]", negative_prompt="[cat::2]"
+    )
+    assert real.verify(edited).answer == "identical"
+    image, recipe = read_picture(edited)
+    assert recipe.prompt == "a [red|blue] (robot:1.2) [on a beach:0.5]"
+    plainly = read_picture(drawn(real, prompt="a red (robot:1.2)", negative_prompt="cat"))[0]
+    assert pixels_hash(image) != pixels_hash(plainly)
 
 
 def test_one_of_several_drawn_together_agrees_to_a_step_of_255(real: Studio) -> None:
