@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from lora.runs import RunFolder, step_name
+from sdgen.atomic_write import make_folder, sync_folder
 from sdgen.errors import StorageFailed
-from sdgen.pictures import sync_folder
 
 ADAPTER, STATE, NUMBERS = "adapter.safetensors", "state.safetensors", "state.json"
 KEPT_STATES = 2  # of the newest checkpoints; the older ones keep only the adapter
@@ -55,7 +55,7 @@ def save_checkpoint(run: RunFolder, checkpoint: Checkpoint, rank: int) -> Path:
     stump = run.checkpoints / f".{step_name(checkpoint.step)}.tmp"
     try:
         shutil.rmtree(stump, ignore_errors=True)
-        stump.mkdir(parents=True)
+        make_folder(stump)
         _write(stump / ADAPTER, adapter)
         _write(stump / STATE, state)
         _write(stump / NUMBERS, json.dumps(numbers, indent=1).encode())

@@ -28,6 +28,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lora.config import TrainingRecipe, default_runs_folder
+from sdgen.atomic_write import make_folder, sync_folder
 from sdgen.data_folder import make_data_folder
 
 State = Literal[
@@ -235,9 +236,9 @@ def list_runs(data_dir: Path) -> list[RunFolder]:
 def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write a file so that readers see the old one or the new one, never a part.
 
-    sync: also wait until the disk has it, so that a power cut leaves no empty file.
+    sync: also wait until the disk has it, so that a power cut leaves the whole file, and there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     stump = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with stump.open("wb") as file:
@@ -246,6 +247,8 @@ def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         stump.replace(path)
+        if sync:
+            sync_folder(path.parent)
     except OSError:
         stump.unlink(missing_ok=True)
         raise

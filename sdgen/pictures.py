@@ -21,6 +21,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
+from sdgen.atomic_write import make_folder, sync_folder
 from sdgen.descriptors import patiently
 from sdgen.errors import StorageFailed
 from sdgen.owners import LOCAL
@@ -106,7 +107,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file, and its folder if need be: whole and on the disk, or not at all (OSError)."""
     # Two writers, or one after a killed one, never share a stump.
     stump = path.with_name(f"{_STUMP_PREFIX}{secrets.token_hex(8)}{_STUMP_SUFFIX}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         _write_through(stump, data)
         stump.replace(path)
@@ -190,17 +191,6 @@ def _write_through(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last. Windows cannot open folders, and needs it less."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sentence(error: OSError) -> str:

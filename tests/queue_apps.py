@@ -39,6 +39,16 @@ def wait_until(what: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+def wait_for_rounds(studio: Studio, engine: FakeEngine) -> None:
+    """Return once the queue's thread has looked at everything, also at who watches: it has started
+    two jobs of strangers one after the other, and between two starts it looks."""
+    for _ in range(2):
+        begun = len(engine.submitted)
+        stranger = f"stranger{begun}"
+        studio.submit([Order(ask(stranger))], Visitor(stranger, stranger), "keep")
+        wait_until(lambda begun=begun: len(engine.submitted) > begun)  # type: ignore[misc]
+
+
 def end_of(job: Job) -> object:
     """The event that a job ends with, once it has."""
     return list(job.events())[-1]

@@ -53,10 +53,20 @@ def wait_for_page(process: "subprocess.Popen[str]", port: int) -> None:
             time.sleep(0.05)
 
 
+def wait_for_torch(process: "subprocess.Popen[str]") -> None:
+    """Returns while it imports torch: its libraries are in memory, the rest takes seconds."""
+    deadline = time.monotonic() + 300
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None, "the app ended before it imported torch"
+        assert time.monotonic() < deadline, "torch is not imported"
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, kind: signal.Signals) -> None:
     with running(tmp_path) as (process, _):
-        time.sleep(2)  # torch is being imported now
+        wait_for_torch(process)
         start = time.monotonic()
         process.send_signal(kind)
         _, said = process.communicate(timeout=60)

@@ -57,6 +57,26 @@ def test_an_exact_picture_shares_with_nobody() -> None:
     assert next_batch([alone, *others], lambda key: 16) == [alone]
 
 
+def test_how_many_rows_a_pass_holds_is_asked_of_the_leader_s_key_alone() -> None:
+    asked: list[BatchKey] = []
+
+    def max_rows(key: BatchKey) -> int:
+        asked.append(key)
+        return 1 if key == KEYS[1] else 4
+
+    small, large = Item(KEYS[0], 1, tick=1), Item(KEYS[1], 1, tick=0)
+    items = [small, large, Item(KEYS[0], 1, tick=2), Item(KEYS[1], 1, tick=3)]
+    assert next_batch(items, max_rows) == [large]
+    assert next_batch([items[2], small], max_rows) == [small, items[2]]
+    assert asked == [KEYS[1], KEYS[0]]
+
+
+def test_more_rows_are_worth_it_from_three_percent_a_row() -> None:
+    assert best_row_count({1: 1.0, 2: 2 / 1.04}) == 2
+    assert best_row_count({1: 1.0, 2: 2 / 1.02}) == 1
+    assert best_row_count({1: 1.0, 2: 1.6}, least_gain=1.25) == 2, "the least gain is enough"
+
+
 def test_best_row_count_stops_where_a_row_gets_no_cheaper() -> None:
     assert best_row_count({1: 1.0, 2: 1.1, 4: 1.5, 8: 3.1}) == 4
     assert best_row_count({1: 1.0, 2: 2.0, 4: 4.1}) == 1

@@ -18,6 +18,7 @@ from sdgen.enhance.limits import PER_HOUR
 from sdgen.enhance.service import OPENAI_URL, is_public, operators_service, users_service
 from sdgen.errors import InvalidRequest, SettingError
 from tests.fault_server import PHRASES, FaultServer, fault_server, refused_url
+from tests.queue_apps import wait_until
 
 CANARY = "sk-CANARY-4711-abcdefgh"
 CLIP = Context("sd15", 75, lambda text: len(text.split()))
@@ -201,7 +202,7 @@ def test_at_most_two_questions_run_at_once() -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(1.5)
+    wait_until(lambda: slow.running == 2 and len(drafts) == 2)  # the others have given up
     slow.go_on.set()
     for thread in threads:
         thread.join(10)
@@ -219,10 +220,7 @@ def test_skipping_ends_the_question() -> None:
 
     with pytest.raises(GivenUp):
         asked.enhance("fox", CLIP, on_text=skip)
-    deadline = time.monotonic() + 5
-    while slow.running:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not slow.running)
     asked.close()
 
 

@@ -15,6 +15,7 @@ LAYERS = (
     "sdgen.version",
     "sdgen.letters",
     "sdgen.errors",
+    "sdgen.atomic_write",
     "sdgen.data_folder",
     "sdgen.descriptors",
     "sdgen.config",

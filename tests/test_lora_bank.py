@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sdgen.adapters.names import Part
 from sdgen.config import Settings
 from sdgen.engine import LocalEngine
 from sdgen.errors import AdapterRefused, AdapterUnavailable
@@ -17,6 +18,7 @@ from sdgen.job import Job
 from sdgen.models import ModelSpec, find_model
 from sdgen.pipelines.base import DenoiseState
 from sdgen.pipelines.device import choose_device
+from sdgen.pipelines.lora_bank import LoraBank
 from sdgen.pipelines.noise_schedulers import noise_scheduler
 from sdgen.pipelines.sd import SdPipeline
 from sdgen.request import AdapterUse, GenerateRequest
@@ -285,6 +287,57 @@ def test_with_room_all_stay_and_memory_is_counted(tmp_path: Path) -> None:
     run(pipeline, states)
     assert pipeline._bank.bytes > resting, "stacks count too"
     assert pipeline._bank.resident() == tuple(str(path) for path in paths)
+
+
+def bank_of(memory: int) -> LoraBank:
+    """A bank with so many bytes."""
+    pipe = tiny_models.sd1()
+    parts: dict[Part, torch.nn.Module] = {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
+    return LoraBank(parts, torch.device("cpu"), torch.float32, memory)
+
+
+def test_memory_is_filled_to_its_limit_and_no_more_leave_than_must(tmp_path: Path) -> None:
+    paths = [str(lora_file(tmp_path / f"{n}.safetensors", seed=n)) for n in range(4)]
+    uses = [use(Path(path)) for path in paths]
+    plenty = bank_of(2**30)
+    plenty.adapters(uses[:1])
+    size = plenty.bytes
+
+    def resident_after(memory: int, *asked: int) -> list[int]:
+        bank = bank_of(memory)
+        for number in asked:
+            bank.adapters([uses[number]])  # nobody holds it, so it may leave
+        assert bank.bytes <= max(memory, size)
+        return [paths.index(path) for path in bank.resident()]
+
+    assert resident_after(2 * size, 0, 1) == [0, 1]
+    assert resident_after(2 * size - 1, 0, 1) == [1]
+    assert resident_after(3 * size, 0, 1, 2, 3) == [1, 2, 3]
+    assert resident_after(3 * size, 0, 1, 2, 0, 3) == [2, 0, 3], "the least recently used"
+    assert resident_after(size - 1, 0, 1) == [1], "what a request has just asked for stays"
+
+
+def test_stacks_leave_before_adapters_and_stay_where_there_is_room(tmp_path: Path) -> None:
+    paths = [lora_file(tmp_path / f"{n}.safetensors", seed=n) for n in range(5)]
+    plenty = bank_of(2**30)
+    sets = [plenty.adapters([use(path)]) for path in paths[:3]]
+    size = plenty.bytes // 3
+    with plenty.carrying("unet", sets):
+        pass
+    stacks = plenty.bytes - 3 * size
+    assert stacks > size
+    plenty.adapters([use(paths[3])])
+    assert plenty.bytes == 4 * size + stacks
+
+    for memory, left in ((4 * size + stacks, 4 * size + stacks), (4 * size + stacks - 1, 4 * size)):
+        bank = bank_of(memory)
+        sets = [bank.adapters([use(path)]) for path in paths[:3]]
+        with bank.carrying("unet", sets):
+            pass
+        assert bank.bytes == 3 * size + stacks
+        bank.adapters([use(paths[3])])
+        assert bank.bytes == left
+        assert len(bank.resident()) == 4
 
 
 def test_memory_that_runs_out_takes_the_idle_ones_along(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""The evaluation finds the knee of a run that overfits, says why, and knows its own error."""
+"""A run's checkpoints are measured: fixed questions, losses, judges. The choice: test_lora_pick."""
 
 import json
-import random
 from pathlib import Path
 from statistics import fmean
 
@@ -14,7 +13,7 @@ from lora.base import Base, load_base
 from lora.cache import TextCache
 from lora.config import CompleteRecipe
 from lora.dataset import load_dataset
-from lora.evaluate import EvaluationFailed, Row, choose, evaluate, read_scores, table
+from lora.evaluate import EvaluationFailed, choose, evaluate, read_scores, table
 from lora.evaluate.models import (
     JUDGES,
     ClipJudge,
@@ -24,112 +23,12 @@ from lora.evaluate.models import (
     picturebook_judge,
 )
 from lora.evaluate.pairs import class_prompts, losses, make_questions
-from lora.evaluate.pick import (
-    final_choice,
-    pick_step,
-    pick_strength,
-    within_one_error,
-    worth_a_closer_look,
-)
 from lora.evaluate.run import CLOSE, ROUGH
 from lora.evaluate.samples import Judges, PixelEmbedder, judged_samples, nearest_of
 from lora.network import adapter_state, attach, detach, has_adapter, named_weights
 from lora.runs import RunFolder
 from tests import tiny_models
 from tests.lora_runs import make_run, random_state, recipe_for
-
-KNEE = 300
-
-
-def row(step: int, subject: float, training: float, drift: float, pairs: list[float]) -> Row:
-    """A checkpoint whose pairs differ much from each other, but hardly between checkpoints."""
-    own = random.Random(step)
-    return Row(
-        step=step,
-        strength=1.0,
-        subject=tuple(subject + pair + own.gauss(0, 0.01) for pair in pairs),
-        training=tuple(training + pair for pair in pairs),
-        drift=tuple(drift * (1 + own.gauss(0, 0.05)) for _ in pairs),
-    )
-
-
-def overfitted(seed: int = 0, count: int = 24, spread: float = 0.1) -> list[Row]:
-    """Ten checkpoints: better up to step 300, level up to 500, then worse on what was held out."""
-    rng = random.Random(seed)
-    pairs = [rng.gauss(0, spread) for _ in range(count)]
-    rows = []
-    for step in range(100, 1100, 100):
-        held_out = {100: 0.05, 200: 0.14}.get(step, 0.20 - max(0, step - 500) / 5000)
-        rows.append(row(step, held_out, 0.05 + step / 2000, step / 10_000, pairs))
-    return rows
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_picker_finds_the_knee_not_the_last_step(seed: int) -> None:
-    rows = overfitted(seed)
-    chosen, reason = pick_step(rows)
-    assert chosen.step == KNEE
-    assert "by heart" in reason
-    random.Random(seed).shuffle(rows)
-    assert pick_step(rows)[0].step == KNEE
-
-
-def test_the_error_is_of_the_difference_not_of_the_score() -> None:
-    """The scores' own errors overlap at every step; those of the differences do not."""
-    rows = overfitted(spread=0.4)
-    by_step = {one.step: one for one in rows}
-    assert not within_one_error(by_step[200], by_step[KNEE])
-    unpaired = [one.model_copy(update={"subject": one.subject[i:] + one.subject[:i]})
-                for i, one in enumerate(rows)]  # fmt: skip
-    assert pick_step(unpaired)[0].step < KNEE
-
-
-def test_drift_out_of_bounds_is_not_chosen() -> None:
-    rows = overfitted()
-    chosen, _ = pick_step(rows, drift_limit=0.022)
-    assert chosen.step == 200
-    nowhere, reason = pick_step(rows, drift_limit=0.001)
-    assert nowhere.step == KNEE  # the strength has to lower it
-    assert "none stays in bounds" in reason
-    last = [*rows[:3], rows[-1].model_copy(update={"drift": (0.9,) * 24, "subject": (1.0,) * 24})]
-    assert pick_step(last)[0].step == KNEE
-
-
-def test_a_run_that_learnt_nothing_is_told() -> None:
-    rng = random.Random(3)
-    rows = [row(step, 0.0, 0.0, 0.01, [rng.gauss(0, 0.1) for _ in range(16)]) for step in (1, 2)]
-    rows = [
-        one.model_copy(update={"subject": tuple(s - 0.05 for s in one.subject)}) for one in rows
-    ]
-    assert "hardly better than the base" in pick_step(rows)[1]
-    with pytest.raises(EvaluationFailed, match="no checkpoints"):
-        pick_step([])
-
-
-def test_strength_is_that_of_training_unless_another_is_measurably_better() -> None:
-    pairs = [random.Random(1).gauss(0, 0.1) for _ in range(24)]
-
-    def at(strength: float, subject: float, drift: float) -> Row:
-        return row(100, subject, 0.3, drift, pairs).model_copy(update={"strength": strength})
-
-    rows = [at(0.6, 0.15, 0.05), at(0.8, 0.2, 0.1), at(1.0, 0.2, 0.2), at(1.2, 0.19, 0.3)]
-    assert pick_strength(rows)[0].strength == 1.0
-    chosen, why = pick_strength(rows, drift_limit=0.15)
-    assert chosen.strength == 0.8
-    assert "drifts too far" in why
-    better = [*rows[:3], at(1.2, 0.3, 0.2)]
-    assert pick_strength(better)[0].strength == 1.2
-    assert pick_strength(rows, drift_limit=0.01)[0].strength == 0.6
-    choice = final_choice(overfitted(), rows)
-    assert choice.reason.count(".") >= 1
-    assert choice.reason.endswith(".")
-    assert "strength 1" in choice.reason
-
-
-def test_halving_keeps_the_best_and_the_early_ones() -> None:
-    close = worth_a_closer_look(overfitted(), 0.25, most=3)
-    assert close[0].step == KNEE
-    assert len(close) == 3
 
 
 def test_nearest_of_some_is_fair() -> None:

@@ -39,6 +39,15 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def stands_still(pid: int | None) -> bool:
+    """True while the system says that a process is stopped."""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        return stat.read_text().rpartition(") ")[2].startswith("T")
+    asked = ["ps", "-o", "stat=", "-p", str(pid)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout[:1] == "T"
+
+
 def ended(trainings: Trainings, run_id: str) -> RunView:
     until(lambda: not trainings.find(run_id).running and trainings.find(run_id).state != "queued")
     return trainings.find(run_id)
@@ -129,19 +138,31 @@ def test_one_at_a_time_the_others_wait(made: Callable[..., Trainings]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused there")
 def test_it_waits_while_pictures_are_drawn(made: Callable[..., Trainings]) -> None:
-    drawing = True
-    trainings = made("slow", lambda: drawing)
+    drawing, looks = True, 0
+
+    def draws() -> bool:
+        nonlocal looks
+        looks += 1
+        return drawing
+
+    def looked(more: int) -> None:
+        """Returns once it has asked so many times more whether pictures are drawn."""
+        now = looks
+        until(lambda: looks >= now + more)
+
+    trainings = made("slow", draws)
     run_id = trainings.start(recipe())
-    time.sleep(0.5)
+    looked(3)
     assert trainings.find(run_id).state == "queued", "it does not start while something is drawn"
     drawing = False
     until(lambda: trainings.find(run_id).status.step >= 1)
     drawing = True
     until(lambda: trainings.find(run_id).paused)
-    time.sleep(0.4)  # a step that was being written
+    until(lambda: stands_still(trainings.find(run_id).status.pid))
     step = trainings.find(run_id).status.step
-    time.sleep(1.0)
-    assert trainings.find(run_id).status.step == step, "it stands still"
+    looked(3)
+    assert stands_still(trainings.find(run_id).status.pid)
+    assert trainings.find(run_id).status.step == step
     assert trainings.find(run_id).state == "training"
     drawing = False
     until(lambda: trainings.find(run_id).status.step > step)

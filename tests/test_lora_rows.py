@@ -139,6 +139,79 @@ def test_stacks_change_only_with_the_composition(unet: torch.nn.Module, files: l
     assert rows.bytes == 0
 
 
+@pytest.fixture(scope="module")
+def three(unet: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> list[RowSet]:
+    """Rows that are stacked: two sets would each get a product of their own."""
+    rows, folder = LoraRows(unet, PLENTY), tmp_path_factory.mktemp("equal")
+    paths = [lora_file(folder / f"{n}.safetensors", seed=n) for n in range(3)]
+    return [((loaded(path, rows), 1.0),) for path in paths]
+
+
+def carried(rows: LoraRows, sets: Sequence[RowSet], unet: torch.nn.Module) -> torch.Tensor:
+    """What a pass with these rows predicts."""
+    with rows.carrying(sets):
+        return predict(unet, len(sets))
+
+
+def test_stacks_fill_their_memory_and_never_more(
+    unet: torch.nn.Module, three: list[RowSet]
+) -> None:
+    free = LoraRows(unet, PLENTY)
+    wanted = carried(free, three, unet)
+    whole = free.bytes
+    for memory in (whole, whole - 1, whole // 2, whole // 10):
+        rows = LoraRows(unet, memory)
+        assert relative(carried(rows, three, unet), wanted) < CLOSE
+        assert (rows.bytes == whole) == (memory == whole)
+        assert 0 < rows.bytes <= memory
+
+
+def test_older_stacks_stay_while_they_take_half_of_the_memory(
+    unet: torch.nn.Module, three: list[RowSet]
+) -> None:
+    free = LoraRows(unet, PLENTY)
+    carried(free, three, unet)
+    whole = free.bytes
+    for memory, kept in ((2 * whole, 2), (2 * whole - 1, 1)):
+        rows = LoraRows(unet, memory)
+        carried(rows, three, unet)
+        carried(rows, three[::-1], unet)
+        assert rows.bytes == kept * whole
+
+
+def test_older_and_newer_stacks_share_the_memory(
+    unet: torch.nn.Module, three: list[RowSet]
+) -> None:
+    free = LoraRows(unet, PLENTY)
+    carried(free, three, unet)
+    whole, more = free.bytes, [*three, *three[::-1]]
+    rows = LoraRows(unet, 2 * whole)
+    wanted = carried(LoraRows(unet, NOTHING), more, unet)
+    carried(rows, three, unet)
+    assert relative(carried(rows, more, unet), wanted) < CLOSE
+    assert whole < rows.bytes <= 2 * whole, "the newer ones got what was left"
+
+
+def test_the_stacks_of_four_compositions_are_kept(
+    unet: torch.nn.Module, three: list[RowSet]
+) -> None:
+    a, b, c = three
+    compositions = [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b]]
+    rows = LoraRows(unet, PLENTY)
+    for sets in (*compositions[:4], compositions[0]):
+        carried(rows, sets, unet)
+    four = rows.bytes
+    carried(rows, compositions[4], unet)
+    assert rows.bytes == four, "one left"
+
+    def hooks() -> set[int]:
+        return {id(hook) for plan in rows._plans.values() for _, hook in plan.hooks}
+
+    before = hooks()
+    carried(rows, compositions[0], unet)
+    assert hooks() == before, "not the one that was used lately"
+
+
 def test_rank_1_to_128_and_alpha_apart_from_rank(unet: torch.nn.Module, tmp_path: Path) -> None:
     rows = LoraRows(unet, PLENTY)
     every = ("peft", "diffusers", "kohya")
@@ -151,6 +224,21 @@ def test_rank_1_to_128_and_alpha_apart_from_rank(unet: torch.nn.Module, tmp_path
             wanted = predict(with_loras([(path, 1.0, 1.0)]).unet, 1)
             assert relative(found, wanted) < CLOSE, (rank, layout)
             assert relative(found, predict(unet, 1)) > 1e-4, (rank, layout)
+
+
+def test_a_rank_stabilised_alpha_is_over_the_root_of_the_rank(
+    unet: torch.nn.Module, tmp_path: Path
+) -> None:
+    """rsLoRA, Kalajdzievski 2023, arXiv 2312.03732: at rank 16 four times as strong."""
+    rows = LoraRows(unet, PLENTY)
+    found = []
+    for rslora in (True, False):
+        path = tmp_path / f"{rslora}.safetensors"
+        lora_file(path, rank=16, alpha=4.0, seed=3, size=0.05, rslora=rslora)
+        with rows.carrying([((loaded(path, rows), 1.0),)]):
+            found.append(predict(unet, 1))
+        assert relative(found[-1], predict(with_loras([(path, 1.0, 1.0)]).unet, 1)) < CLOSE
+    assert relative(found[0], found[1]) > 1e-3, "it makes a difference here"
 
 
 def test_a_middle_of_locon_is_part_of_the_way_down() -> None:

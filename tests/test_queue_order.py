@@ -113,13 +113,25 @@ def test_who_may_start_now() -> None:
     ann, bob = Waiting("a", "ann", 0, 1), Waiting("b", "bob", 0, 2)
     assert start([ann], {}) == "a"
     assert start([ann], {"ann": 1}) == ""  # one's own second job waits ...
-    assert start([ann], {"ann": 1}, room=2) == "a"  # ... unless the batch has room
+    assert start([ann], {"ann": 1}, room=1) == "a"  # ... unless the batch has room
+    assert start([ann], {"ann": 1}, room=-1) == ""
     assert start([ann, bob], {"ann": 1}) == "b"  # another's first does not
     assert start([ann, bob], {"cat": 8}) == ""  # all places are taken
     assert start([ann, bob], {}, stopped=frozenset({"ann"})) == "b"
     assert start([ann], {}, stopped=frozenset({"ann"})) == ""
     second = Waiting("p1", "ann", 1, 1, "pair")
     assert start([second], {"ann": 1}, groups=("pair",)) == "p1"  # a group runs together
+    assert start([second], {"ann": 1}, groups=("other",)) == ""  # and no other group's job
+    assert start([ann], {"ann": 1}, groups=("",)) == ""  # to be in no group is no group
+    assert start([second], {"bob": 8}, groups=("pair",)) == ""  # where there is a place
+    assert start([second, bob], {"ann": 1}, groups=("pair",), max_running=2) == "p1"
+
+
+def test_who_is_served_counts_for_who_starts() -> None:
+    ann, bob = Waiting("a", "ann", 0, 1), Waiting("b", "bob", 0, 2)
+    served = {"ann": 5.0}
+    found = next_to_start([ann, bob], {}, (), (), served, max_running=8, room=0)
+    assert found is bob
 
 
 @given(queues(), running, paused, st.integers(0, 3))

@@ -1,6 +1,5 @@
 """The queue for the people in it: what each sees and moves, how long it lasts, who is refused."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,16 @@ from sdgen.queue import DiskState, Order, limits
 from sdgen.studio import Studio
 from sdgen.ui.page import Page
 from tests.conftest import FakeEngine, FakeModelFiles, ask
-from tests.queue_apps import ANN, BOB, app, end_of, prompts, submit, wait_until
+from tests.queue_apps import (
+    ANN,
+    BOB,
+    app,
+    end_of,
+    prompts,
+    submit,
+    wait_for_rounds,
+    wait_until,
+)
 from tests.studio_jobs import hold
 
 # --- the queue that a person sees
@@ -145,22 +153,27 @@ def test_watchers_are_woken_and_the_last_ones_stay_to_be_shown(tmp_path: Path) -
         assert len(woken) == count  # who left is left alone
 
 
-@pytest.mark.parametrize("when_left", ["keep", "stop"])
-def test_what_happens_when_the_last_watcher_leaves(tmp_path: Path, when_left: str) -> None:
+@pytest.mark.parametrize(
+    ("when_left", "left_seconds", "goes_on"),
+    [("keep", 0.0, True), ("stop", 0.0, False), ("stop", 3600.0, True)],
+)
+def test_what_happens_when_the_last_watcher_leaves(
+    tmp_path: Path, when_left: str, left_seconds: float, goes_on: bool
+) -> None:
     engine = FakeEngine()
     release = hold(engine, 1)
-    with app(tmp_path, engine, when_left=when_left, left_seconds=0.2) as studio:
+    with app(tmp_path, engine, when_left=when_left, left_seconds=left_seconds) as studio:
         with studio.watching(ANN.owner, lambda: None):
             jobs = submit(studio, ANN, "one", "two")
-            time.sleep(0.5)
+            wait_for_rounds(studio, engine)
             assert len(studio.queue(ANN.owner).jobs) == 2  # somebody watches
-        if when_left == "stop":
+        if not goes_on:
             assert all(isinstance(end_of(job), Stopped) for job in jobs)
-        else:
-            time.sleep(1.5)
-            assert len(studio.queue(ANN.owner).jobs) == 2
-            release.set()
-            assert all(isinstance(end_of(job), Finished) for job in jobs)
+            return
+        wait_for_rounds(studio, engine)
+        assert len(studio.queue(ANN.owner).jobs) == 2
+        release.set()
+        assert all(isinstance(end_of(job), Finished) for job in jobs)
 
 
 def test_strangers_jobs_stop_by_default_and_one_s_own_do_not(tmp_path: Path) -> None:
@@ -170,8 +183,9 @@ def test_strangers_jobs_stop_by_default_and_one_s_own_do_not(tmp_path: Path) -> 
         release = hold(engine, 1)
         studio = Studio(settings, engine, FakeModelFiles(), public=public)
         (job,) = submit(studio)
-        time.sleep(1.5)
-        release.set()
+        if not public:
+            wait_for_rounds(studio, engine)
+            release.set()
         end_of(job)
         told = studio.find_job(job.id, ANN)
         assert told is not None

@@ -53,13 +53,20 @@ def test_two_readers_do_not_disturb_each_other() -> None:
     job = Job(ask())
 
     async def both() -> list[list[Event]]:
-        readers = [asyncio.create_task(collected(job)) for _ in range(2)]
-        await asyncio.sleep(0)
+        read: list[list[Event]] = [[], []]
+
+        async def reader(mine: list[Event]) -> None:
+            async for event in events(job, 5.0):
+                mine.append(event)
+
+        readers = [asyncio.create_task(reader(mine)) for mine in read]
         for step in range(5):
             job.publish(Progress(step, 5, None))
-            await asyncio.sleep(0.001)
+            while any(len(mine) <= step for mine in read):  # the next one would replace it
+                await asyncio.sleep(0)
         job.publish(NOTHING)
-        return await asyncio.gather(*readers)
+        await asyncio.gather(*readers)
+        return read
 
     first, second = run(both)  # type: ignore[misc]
     assert first == second
@@ -85,8 +92,18 @@ def test_a_thousand_waiting_readers_take_no_thread() -> None:
     jobs = [Job(ask()) for _ in range(1000)]
 
     async def all_of_them() -> int:
-        readers = [asyncio.create_task(collected(job)) for job in jobs]
-        await asyncio.sleep(0.05)
+        waiting = 0
+
+        async def reader(job: Job) -> None:
+            nonlocal waiting
+            async for event in events(job, 5.0):
+                waiting += isinstance(event, Note)
+
+        for job in jobs:
+            job.publish(Note("here"))
+        readers = [asyncio.create_task(reader(job)) for job in jobs]
+        while waiting < len(jobs):
+            await asyncio.sleep(0)
         threads = threading.active_count()
         for job in jobs:
             job.publish(NOTHING)

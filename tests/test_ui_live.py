@@ -22,7 +22,9 @@ from sdgen.ui.live import Live, Parts, live_routes, on_stage, told
 from sdgen.ui.page import Page
 from sdgen.ui.viewing import Viewing
 from tests.conftest import FakeEngine, FakeModelFiles, ask
+from tests.queue_apps import wait_for_rounds
 from tests.serving import free_port
+from tests.studio_jobs import hold
 from tests.watchers import ME, OTHER, Watcher, pictures_of, settled
 
 FORM = Form(prompt="a red robot", seed="7", steps=3, width=64, height=64)
@@ -220,19 +222,22 @@ def test_a_reload_and_a_second_tab_see_the_same(
 def test_when_the_last_watcher_leaves(
     settings: Settings, engine: FakeEngine, when_left: str, goes_on: bool
 ) -> None:
-    given = settings.model_copy(update={"when_left": when_left, "left_seconds": 0.2})
+    given = settings.model_copy(update={"when_left": when_left, "left_seconds": 0.0})
     studio = Studio(given, engine, FakeModelFiles())
-    engine.seconds_per_step = 0.02
+    release = hold(engine, 3)
 
     async def watch() -> None:
         async with aclosing(Live(studio).parts(ME.owner)) as stream:
             await anext(stream)
             Page(studio, most=9).generate(FORM._replace(steps=100), ME)
             await taken(stream, BUSY)
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(wait_for_rounds, studio, engine)
             assert studio.queue(ME.owner).jobs, "it is watched"
 
     asyncio.run(watch())
+    if goes_on:
+        wait_for_rounds(studio, engine)
+        release.set()
     settled(studio)
     assert (len(pictures_of(studio)) == 1) is goes_on
     studio.close()

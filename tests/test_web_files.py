@@ -270,14 +270,32 @@ def test_tickets_end_and_are_not_without_number() -> None:
     assert len(kept.find(kept.issue("ann", ["a"] * 20_000), "ann")) == tickets.IDS_MAX
 
 
+def test_an_old_ticket_takes_no_younger_one_along() -> None:
+    now = [0.0]
+    kept = tickets.Tickets(clock=lambda: now[0])
+    old = kept.issue("ann", ["a"])
+    now[0] = tickets.LIFETIME / 2
+    young = kept.issue("bob", ["b"])
+    now[0] = tickets.LIFETIME
+    assert (kept.find(old, "ann"), kept.find(young, "bob")) == ((), ("b",))
+    now[0] = tickets.LIFETIME * 1.5
+    assert kept.find(young, "bob") == ()
+    assert len(old) >= 32, "192 bits cannot be guessed"
+
+
+AT_ONCE = 8  # thumbnails that are made
+
+
 class SlowGallery:
     """A gallery whose thumbnails are not ready before it is told so."""
 
     def __init__(self, gallery: Gallery) -> None:
         self.ready = threading.Event()
+        self.begun = 0
         self.find, self.path = gallery.find, gallery.path
 
     def thumbnail(self, row: PictureRow) -> Path:
+        self.begun += 1
         assert self.ready.wait(20)
         return self.path(row)
 
@@ -294,10 +312,12 @@ def test_thumbnails_that_take_long_hold_up_nobody(
         ) as browser:
             where = f"/sdgen/thumb/{picture}"
             thumbs = [asyncio.create_task(browser.get(where)) for _ in range(60)]
-            await asyncio.sleep(0.05)
+            while slow.begun < AT_ONCE:
+                await asyncio.sleep(0.005)
             codes = [(await browser.get(f"/sdgen/picture/{picture}")).status_code]
             codes += [(await browser.get("/readyz")).status_code]  # in the usual threads
             assert not any(task.done() for task in thumbs)
+            assert slow.begun == AT_ONCE
             slow.ready.set()
             return codes + [(await task).status_code for task in thumbs]
 

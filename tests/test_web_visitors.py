@@ -1,9 +1,9 @@
 """Who asks: login before token before nobody; limits count for what a person cannot change."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -111,6 +111,8 @@ def test_addresses_that_one_person_has_are_one() -> None:
 
 
 def test_a_request_of_gradio_s_is_read_the_same(settings: Settings) -> None:
+    import gradio as gr  # here: the others need no second of waiting for it
+
     open_to_all = settings.model_copy(update={"host": "0.0.0.0"})
     plain = request(TOKEN)
     wrapped = gr.Request(plain, username=None)
@@ -148,5 +150,22 @@ def test_the_cookie_is_for_the_server_alone() -> None:
     assert on_space.endswith("HttpOnly; SameSite=None; Secure; Partitioned")
     for root in ("/app", "/app/", "https://example.org/app"):
         assert "; Path=/app;" in cookie_header(TOKEN, on_space=False, https=True, root_path=root)
+    odd = cookie_header(TOKEN, on_space=False, https=True, root_path="/X/APP-X/")
+    assert "; Path=/X/APP-X;" in odd
     at_root = cookie_header(TOKEN, on_space=False, https=True, root_path="https://example.org")
     assert "; Path=/;" in at_root
+
+
+def test_what_is_no_text_is_nothing(settings: Settings) -> None:
+    """An object of another library's may hold anything under a name."""
+    odd = SimpleNamespace(headers={"x-sdgen-token": 7}, cookies={COOKIE: None}, client=None)
+    assert cookie_token(odd) == ""
+    assert visitor_of(odd, None, settings) == Visitor(ANYONE, ANYONE)
+    assert address_of(odd, on_space=True) == ""
+
+
+def test_a_payer_is_known_by_the_address_and_does_not_tell_it(settings: Settings) -> None:
+    open_to_all = settings.model_copy(update={"host": "0.0.0.0"})
+    payer = visitor_of(request(client="203.0.113.7"), None, open_to_all).payer
+    assert re.fullmatch("[0-9a-f]{20}", payer)
+    assert payer == visitor_of(request(TOKEN), None, open_to_all).payer, "whatever the cookie"

@@ -40,12 +40,14 @@ def lora_file(
     text_2: Sequence[str] = (),
     seed: int = 0,
     size: float = 0.1,
+    rslora: bool = False,
     pipe: Any = None,
 ) -> Path:
     """A LoRA for tiny_models.sd1(), or for `pipe`, which is left with it attached; returns path.
 
     layout: "peft", "diffusers" or "kohya". alpha: None, the rank. text: modules of the text
     encoder, text_2: of SDXL's second one. size: of its numbers; 0 gives one that does nothing.
+    rslora: alpha is over the root of the rank, as the metadata of "peft" and "diffusers" tell.
     """
     pipe = pipe or tiny_models.sd1()
     with torch.random.fork_rng(devices=[]):
@@ -56,7 +58,9 @@ def lora_file(
             if not names:
                 continue
             model = getattr(pipe, part)
-            config = LoraConfig(r=rank, lora_alpha=alpha or rank, target_modules=list(names))
+            config = LoraConfig(
+                r=rank, lora_alpha=alpha or rank, target_modules=list(names), use_rslora=rslora
+            )
             model.add_adapter(config)
             state = get_peft_model_state_dict(model)
             states[part] = {key: torch.randn(v.shape) * size for key, v in state.items()}

@@ -25,7 +25,7 @@ def behind(row: Row, best: Row) -> tuple[float, float]:
 def within_one_error(row: Row, best: Row, errors: float = 1.0) -> bool:
     """Whether it cannot be told from the best: not worse by more than so many standard errors."""
     worse, error = behind(row, best)
-    return worse <= 0 or worse <= errors * error
+    return worse <= errors * error
 
 
 def in_bounds(row: Row, drift_limit: float) -> bool:
@@ -71,7 +71,7 @@ def _reason(chosen: Row, best: Row, rows: Sequence[Row], drift_limit: float) -> 
         return f"{said}; it is hardly better than the base, so train longer or check the photos"
     last = rows[-1]
     worse, error = behind(last, chosen)
-    if last.step > chosen.step and worse > error and last.memorising > chosen.memorising:
+    if worse > error and last.memorising > chosen.memorising:
         return f"{said}; later ones learn the training photos by heart"
     if last.step > chosen.step and not in_bounds(last, drift_limit):
         return f"{said}; later ones change pictures without the trigger too"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from sdgen.adapters.report import AdapterReport
+from sdgen.atomic_write import make_folder, sync_folder
 from sdgen.data_folder import make_data_folder
 from sdgen.errors import StorageFailed
 
@@ -49,7 +50,7 @@ def keep_file(folder: Path, report: AdapterReport) -> str:
     }
     try:
         make_data_folder(folder.parent)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if not path.is_file() or path.stat().st_size != report.size_bytes:
             _write(path.with_suffix(".json"), json.dumps(words, indent=1).encode())
             _copy(report.path, path)
@@ -66,6 +67,8 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            sync_folder(path.parent)
     except OSError as error:
         raise StorageFailed(f"The LoRA could not be deleted: {error.strerror}.") from error
 
@@ -101,9 +104,18 @@ def _write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        stump.replace(path)
+        _put_in_place(stump, path)
     finally:
         stump.unlink(missing_ok=True)
+
+
+def _put_in_place(stump: Path, path: Path) -> None:
+    stump.replace(path)
+    try:
+        sync_folder(path.parent)
+    except OSError:  # it may be gone after a power cut, so it is not kept at all
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -113,7 +125,7 @@ def _copy(source: Path, path: Path) -> None:
             shutil.copyfileobj(given, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
-        stump.replace(path)
+        _put_in_place(stump, path)
     finally:
         stump.unlink(missing_ok=True)
 

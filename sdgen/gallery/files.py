@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
 
+from sdgen.atomic_write import make_folder, sync_folder
 from sdgen.errors import PictureUnreadable
 from sdgen.history import PictureKind, PictureRow
 from sdgen.metadata import Recipe, read_recipe, recipe_from_json
@@ -17,7 +18,6 @@ from sdgen.pictures import (
     is_picture_name,
     picture_folders,
     pictures_folder,
-    sync_folder,
     time_of_name,
 )
 
@@ -158,7 +158,7 @@ def move(moves: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     try:
         for old, new in moves:
             if old.is_file():
-                new.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(new.parent)
                 old.replace(new)
                 moved.append((old, new))
         for folder in {path.parent for pair in moved for path in pair}:

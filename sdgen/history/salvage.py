@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdgen.atomic_write import sync_folder
 from sdgen.history.columns import (
     ADD_JOB,
     ADD_PICTURE,
@@ -21,7 +22,6 @@ from sdgen.history.columns import (
     picture_values,
 )
 from sdgen.history.database import Database, said
-from sdgen.pictures import sync_folder
 
 _NAME = "history.sqlite3"
 _NEW = "history.new-"  # how names begin of files that are being filled

@@ -89,11 +89,12 @@ class LoraRows:
             return plan
         while self._plans and (len(self._plans) >= COMPOSITIONS or self.bytes > self._memory // 2):
             self._plans.popitem(last=False)
-        plan = self._made(rows)
+        plan = self._made(rows, self._memory - self.bytes)
         self._plans[key] = plan
         return plan
 
-    def _made(self, rows: Sequence[RowSet]) -> _Plan:
+    def _made(self, rows: Sequence[RowSet], room: int) -> _Plan:
+        """room: bytes that its stacks may take."""
         sets: list[tuple[RowSet, int, int]] = []  # with the rows that have it: from, to
         start = 0
         for _, members in groupby(rows, key=_key):
@@ -110,7 +111,7 @@ class LoraRows:
         taken = 0
         for name, found in pieces.items():
             module = self.modules[name]
-            hook, size = hook_for(module, found, self._memory - taken)
+            hook, size = hook_for(module, found, room - taken)
             hooks.append((module, hook))
             taken += size
         return _Plan(tuple(hooks), taken)

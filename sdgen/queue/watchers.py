@@ -16,7 +16,8 @@ REMEMBERED_PEOPLE = 500
 class Watchers:
     """Thread-safe. A watcher is a function, called in any thread when something changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         self._left: dict[str, float] = {}  # owner -> since when nobody watches
@@ -35,7 +36,7 @@ class Watchers:
                 self._watchers[owner].remove(wake)
                 if not self._watchers[owner]:
                     del self._watchers[owner]
-                    self._left[owner] = time.monotonic()
+                    self._left[owner] = self._clock()
 
     def wake(self, owner: str) -> None:
         """Something of that owner's changed."""
@@ -55,11 +56,11 @@ class Watchers:
         """From now on somebody should watch, as there is a job."""
         with self._lock:
             if owner not in self._watchers:
-                self._left[owner] = time.monotonic()
+                self._left[owner] = self._clock()
 
     def left(self, seconds: float) -> set[str]:
         """The owners whom nobody has watched for that long."""
-        before = time.monotonic() - seconds
+        before = self._clock() - seconds
         with self._lock:
             return {owner for owner, since in self._left.items() if since <= before}
 
@@ -72,19 +73,19 @@ class Watchers:
         """Keep a job for a while, to be shown."""
         with self._lock:
             jobs = self._ended.pop(owner, None) or deque(maxlen=REMEMBERED_JOBS)
-            jobs.append((time.monotonic(), job))
+            jobs.append((self._clock(), job))
             self._ended[owner] = jobs  # last: who was served longest ago comes first
             self._drop_old()
 
     def ended_lately(self, owner: str) -> tuple[Job, ...]:
         """An owner's jobs that ended a while ago at most, oldest first."""
-        before = time.monotonic() - REMEMBERED
+        before = self._clock() - REMEMBERED
         with self._lock:
             self._drop_old()
             return tuple(job for when, job in self._ended.get(owner, ()) if when >= before)
 
     def _drop_old(self) -> None:
-        before = time.monotonic() - REMEMBERED
+        before = self._clock() - REMEMBERED
         while self._ended:
             owner, jobs = next(iter(self._ended.items()))
             newest, _ = jobs[-1]

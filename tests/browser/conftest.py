@@ -1,17 +1,23 @@
 """A real Chromium on a real server with the fake engine; npm packages, fetched once."""
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
+from sdgen.ui.filling import BROWSER_KEY
 from tests.conftest import FakeEngine
 from tests.serving import served
 
@@ -83,3 +89,29 @@ def ready(page: Page, address: str) -> Page:
     page.wait_for_selector("#generate")
     page.wait_for_function("window.sdgenRestored === true")
     return page
+
+
+def wait_for_stored(page: Page, wanted: Callable[[dict[str, Any]], bool], store: str) -> None:
+    """Return once the browser remembers a form or a choice as it should be. store: its key."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not wanted(stored(page, store)):
+        assert time.monotonic() < deadline, "the browser does not remember it"
+        page.wait_for_timeout(10)
+
+
+def stored(page: Page, store: str) -> dict[str, Any]:
+    """What gr.BrowserState keeps under that key: JSON, by CryptoJS.AES.encrypt with a passphrase,
+    which is OpenSSL's format and derives its key by MD5; before it a number that is not used."""
+    kept = page.evaluate("(key) => localStorage.getItem(key)", store) or ""
+    raw = base64.b64decode(kept.partition(":")[2])
+    if not raw:
+        return {}
+    passphrase = hashlib.sha256(BROWSER_KEY.encode()).hexdigest().encode()
+    made, block, salt = b"", b"", raw[8:16]
+    while len(made) < 48:
+        block = hashlib.md5(block + passphrase + salt).digest()
+        made += block
+    decryptor = Cipher(algorithms.AES(made[:32]), modes.CBC(made[32:48])).decryptor()
+    text = decryptor.update(raw[16:]) + decryptor.finalize()
+    found = json.loads(text[: -text[-1]])
+    return found if isinstance(found, dict) else {}

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from sdgen.config import Settings
 from sdgen.studio import Studio
 from tests import extra_tab
-from tests.browser.conftest import PATIENCE, ready
+from tests.browser.conftest import PATIENCE, ready, wait_for_stored
 from tests.browser.test_accessibility import findings
 from tests.browser.test_page import DONE, FINISHED, PROMPT, drop_anywhere
 from tests.conftest import FakeEngine
@@ -112,7 +112,7 @@ def test_chips_put_words_in_and_take_them_out(open_page: Any) -> None:
           box.dispatchEvent(new Event("input", { bubbles: true }));
         }"""
     )
-    page.wait_for_timeout(500)
+    expect(chip).to_have_attribute("aria-pressed", "false")  # the server has answered
     expect(page.locator(PROMPT)).to_have_value("storm hero, a beach at night")
     page.fill(PROMPT, "storm hero, a beach")
     page.get_by_role("button", name="Remove Storm hero").click()
@@ -158,7 +158,7 @@ def test_adapters_survive_a_reload_and_come_back_with_a_picture(
     strength(page, "watercolour").fill("0.35")
     page.keyboard.press("Tab")
     draw_now(page)
-    page.wait_for_timeout(700)
+    wait_for_stored(page, lambda form: "0.35" in str(form.get("adapters")), "sdgen.form")
     ready(page, address)
     expect(strength(page, "watercolour")).to_have_value("0.35")
     page.get_by_role("button", name="Remove Watercolour").click()

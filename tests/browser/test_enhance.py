@@ -12,7 +12,7 @@ from playwright.sync_api import Error, expect
 from sdgen.config import Settings
 from sdgen.enhance import Enhancer, Service
 from sdgen.studio import Studio
-from tests.browser.conftest import ready
+from tests.browser.conftest import ready, wait_for_stored
 from tests.browser.test_accessibility import findings
 from tests.conftest import FakeEngine, FakeModelFiles
 from tests.serving import GRADIO_WARNINGS
@@ -29,7 +29,8 @@ ENHANCED = "a red robot on a beach at sunset"
 def studio(settings: Settings, engine: FakeEngine, model_files: FakeModelFiles) -> Iterator[Studio]:
     async def ask(service: Service, system: str, user: str, hear: Callable[[str], None]) -> str:
         hear("on a beach")
-        await asyncio.sleep(4.0 if "slow" in user else 0.4)
+        if "slow" in user:
+            await asyncio.Event().wait()  # until it is given up
         return "on a beach, at sunset"
 
     helper = Service("http://helper.test/v1", "small")
@@ -75,7 +76,7 @@ def test_the_toggle_drafts_first_and_can_be_skipped(
     page.click("#draft-skip")
     page.wait_for_selector(f'{DONE} img[alt="a slow robot"]')
     assert engine.submitted[-1].prompt == "a slow robot"
-    page.wait_for_timeout(700)
+    wait_for_stored(page, lambda kept: kept.get("each") is True, "sdgen.enhance")
     ready(page, address)
     assert page.is_checked("#enhance-each input")
 
@@ -104,7 +105,8 @@ def test_a_key_of_ones_own_leaves_no_trace(open_page: Any, address: str) -> None
     expect(page.locator("#privacy")).to_have_text("Your prompt is sent to api.openai.com.")
     page.click("#key-forget")
     expect(page.locator("#privacy")).to_have_text("Your prompt is sent to helper.test.")
-    page.wait_for_timeout(500)
+    page.fill(PROMPT, "what is done now is remembered, and so is all before it")
+    wait_for_stored(page, lambda form: "all before it" in str(form.get("prompt")), "sdgen.form")
     kept = page.evaluate(
         "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie,"
         " document.documentElement.outerHTML, [...document.querySelectorAll('input, textarea')]"

@@ -75,8 +75,9 @@ def test_pictures_are_found_marked_deleted_and_brought_back(open_page: Any, wall
     page.get_by_label("Words of the prompt").fill("RED")
     expect(page.locator(PICTURES)).to_have_count(2)
     expect(page.locator(".sd-count")).to_have_text("2 pictures found")
+    page.evaluate("sessionStorage.removeItem('sdgen-gallery')")
     page.keyboard.type(" ")
-    page.wait_for_timeout(600)  # the search waits for a pause
+    page.wait_for_function("sessionStorage.getItem('sdgen-gallery') !== null")  # it has looked
     page.keyboard.type("boat")
     expect(page.locator(PICTURES)).to_have_count(1)
     page.reload()

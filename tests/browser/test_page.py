@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sdgen.config import Settings
-from tests.browser.conftest import PATIENCE, ready
+from tests.browser.conftest import PATIENCE, ready, wait_for_stored
 from tests.conftest import FakeEngine
 from tests.serving import GRADIO_WARNINGS
 
@@ -91,7 +91,7 @@ def test_the_form_and_the_pictures_survive_a_reload(open_page: Any, address: str
     page.fill("#seed input, #seed textarea", "4242")
     page.fill("#steps input[type=number]", "5")
     draw(page, "a blue boat")
-    page.wait_for_timeout(700)
+    wait_for_stored(page, lambda form: form.get("prompt") == "a blue boat", "sdgen.form")
     ready(page, address)
     assert page.input_value(PROMPT) == "a blue boat"
     assert page.input_value("#seed input, #seed textarea") == "4242"

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
-from tests.browser.conftest import PATIENCE, ready
+from tests.browser.conftest import PATIENCE, ready, wait_for_stored
 from tests.browser.test_accessibility import findings
 from tests.browser.test_page import BUSY, DONE, FINISHED, PROMPT, draw
 from tests.conftest import FakeEngine, FakeModelFiles
@@ -137,7 +137,7 @@ def test_a_link_opens_a_pictures_recipe_for_its_owner_alone(open_page: Any, addr
     page.keyboard.press("Escape")
     page.fill("#seed input, #seed textarea", "")
     page.fill(PROMPT, "something else")
-    page.wait_for_timeout(500)
+    wait_for_stored(page, lambda form: form.get("prompt") == "something else", "sdgen.form")
     link = f"{address}?recipe={name}"
     ready(page, link)
     expect(page.locator("dialog[open] .sd-prompt")).to_have_text("linked {and|literal}")

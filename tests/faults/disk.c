@@ -4,6 +4,9 @@
  * Counted: open with O_CREAT, write, pwrite, writev, ftruncate, fallocate, fsync, fdatasync,
  * mkdir, link, rename; not unlink, which works on a full disk. A write that fails once or dies has
  * written its first half. Steered by disk_*() through ctypes, see disk.py.
+ *
+ * It can also tell the order of what reached the disk: each of these calls that went well is a line
+ * of JSON to a file, [call, path] or [call, old path, new path]. See power_cut.py.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -26,7 +29,7 @@ enum { FAIL_ONCE, FAIL_ON, KILL };
 static char folder[PATH_MAX];
 static size_t folder_length;
 static atomic_long calls, failures, nth; /* nth 0: count only */
-static int how, error_number, report = -1;
+static int how, error_number, report = -1, record = -1;
 static char last[PATH_MAX + 64]; /* the call that failed first */
 
 void disk_watch(const char *path) {
@@ -44,6 +47,8 @@ void disk_arm(long number, int mode, int error, int report_to) {
     atomic_store(&failures, 0);
     atomic_store(&nth, number);
 }
+
+void disk_record(int to) { record = to; } /* a file descriptor; -1: nobody */
 
 void disk_heal(void) { atomic_store(&nth, 0); }
 long disk_calls(void) { return atomic_load(&calls); }
@@ -63,6 +68,23 @@ static int below_fd(int fd) {
     if (length <= 0) return 0;
     path[length] = 0;
     return below(path);
+}
+
+/* Tell a call that went well. path NULL: of fd. */
+static void tell(const char *what, const char *path, int fd, const char *then) {
+    char link[64], target[PATH_MAX] = "", line[2 * PATH_MAX + 96];
+    if (record < 0) return;
+    if (!path) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(link, target, sizeof target - 1);
+        target[length > 0 ? length : 0] = 0;
+        path = target;
+    }
+    int length = then ? snprintf(line, sizeof line, "[\"%s\", \"%s\", \"%s\"]\n", what, path, then)
+                      : snprintf(line, sizeof line, "[\"%s\", \"%s\"]\n", what, path);
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real) real = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    if (length > 0) (void)!real(record, line, (size_t)length);
 }
 
 /* 1: this call is struck. */
@@ -114,7 +136,10 @@ static int strike(void) {
     int name(const char *path, int flags, ...) { \
         REAL(int, name, const char *, int, ...); \
         MAY_CREATE(path, flags, mode) \
-        return real(path, flags, mode); \
+        int made = flags & O_CREAT && below(path) && access(path, F_OK); \
+        int fd = real(path, flags, mode); \
+        if (made && fd >= 0) tell("create", path, -1, NULL); \
+        return fd; \
     }
 OPEN(open)
 OPEN(open64)
@@ -123,27 +148,34 @@ OPEN(open64)
     int name(int at, const char *path, int flags, ...) { \
         REAL(int, name, int, const char *, int, ...); \
         MAY_CREATE(path, flags, mode) \
-        return real(at, path, flags, mode); \
+        int made = flags & O_CREAT && below(path) && access(path, F_OK); \
+        int fd = real(at, path, flags, mode); \
+        if (made && fd >= 0) tell("create", path, -1, NULL); \
+        return fd; \
     }
 OPENAT(openat)
 OPENAT(openat64)
 
 ssize_t write(int fd, const void *data, size_t size) {
     REAL(ssize_t, write, int, const void *, size_t);
-    if (below_fd(fd) && struck("write", NULL, fd)) {
+    int ours = below_fd(fd);
+    if (ours && struck("write", NULL, fd)) {
         if (size > 1 && how != FAIL_ON) (void)!real(fd, data, size / 2);
         return strike();
     }
+    if (ours) tell("write", NULL, fd, NULL);
     return real(fd, data, size);
 }
 
 #define PWRITE(name, offset_type) \
     ssize_t name(int fd, const void *data, size_t size, offset_type at) { \
         REAL(ssize_t, name, int, const void *, size_t, offset_type); \
-        if (below_fd(fd) && struck("pwrite", NULL, fd)) { \
+        int ours = below_fd(fd); \
+        if (ours && struck("pwrite", NULL, fd)) { \
             if (size > 1 && how != FAIL_ON) (void)!real(fd, data, size / 2, at); \
             return strike(); \
         } \
+        if (ours) tell("write", NULL, fd, NULL); \
         return real(fd, data, size, at); \
     }
 PWRITE(pwrite, off_t)
@@ -151,15 +183,20 @@ PWRITE(pwrite64, off64_t)
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
     REAL(ssize_t, writev, int, const struct iovec *, int);
-    if (below_fd(fd) && struck("writev", NULL, fd)) return strike();
+    int ours = below_fd(fd);
+    if (ours && struck("writev", NULL, fd)) return strike();
+    if (ours) tell("write", NULL, fd, NULL);
     return real(fd, parts, count);
 }
 
 #define WITH_FD(name, what, declared, given) \
     int name declared { \
         REAL(int, name, TYPES_##name); \
-        if (below_fd(fd) && struck(what, NULL, fd)) return strike(); \
-        return real given; \
+        int ours = below_fd(fd); \
+        if (ours && struck(what, NULL, fd)) return strike(); \
+        int answer = real given; \
+        if (ours && !answer) tell(what, NULL, fd, NULL); \
+        return answer; \
     }
 #define TYPES_fsync int
 #define TYPES_fdatasync int
@@ -184,17 +221,23 @@ int mkdir(const char *path, mode_t mode) {
     REAL(int, mkdir, const char *, mode_t);
     /* One that is there already is no write, and its answer is looked at. */
     if (below(path) && access(path, F_OK) && struck("mkdir", path, -1)) return strike();
-    return real(path, mode);
+    int answer = real(path, mode);
+    if (below(path) && !answer) tell("create", path, -1, NULL);
+    return answer;
 }
 
 int link(const char *old, const char *new) {
     REAL(int, link, const char *, const char *);
     if (below(new) && struck("link", new, -1)) return strike();
-    return real(old, new);
+    int answer = real(old, new);
+    if (below(new) && !answer) tell("link", old, -1, new);
+    return answer;
 }
 
 int rename(const char *old, const char *new) {
     REAL(int, rename, const char *, const char *);
     if (below(new) && struck("rename", new, -1)) return strike();
-    return real(old, new);
+    int answer = real(old, new);
+    if (below(new) && !answer) tell("rename", old, -1, new);
+    return answer;
 }

@@ -74,6 +74,13 @@ class Disk:
         """
         self._library.disk_arm(nth, KILL, 0, report)
 
+    def record(self, to: int) -> None:
+        """From now each call that goes well is a line of JSON there: [call, path, ...].
+
+        to: a file descriptor; -1: no more.
+        """
+        self._library.disk_record(to)
+
     def heal(self) -> None:
         """All goes well again."""
         self._library.disk_heal()

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -47,11 +48,29 @@ def app(data_dir: Path, *, sign: bool = False) -> Iterator[Studio]:
     studio = Studio(Settings(data_dir=data_dir, credentials=sign), FakeEngine(), FakeModelFiles())
     try:
         studio.open_queue()
-        time.sleep(0.01)
-        studio.gallery.tidy()  # waits for the upkeep
+        wait_for_upkeep()
         yield studio
     finally:
         studio.close()
+
+
+def wait_for_upkeep() -> None:
+    """Return once the upkeep rests, until its next round: nobody else writes then."""
+    deadline = time.monotonic() + PATIENCE
+    while not any(name == "_upkeep" for name in resting("sdgen-upkeep")):
+        assert time.monotonic() < deadline, "the upkeep has no end"
+        time.sleep(0.001)
+
+
+def resting(name: str) -> set[str]:
+    """The functions in which a thread of that name waits for an event; none where it works."""
+    thread = next((one for one in threading.enumerate() if one.name == name), None)
+    frame = sys._current_frames().get(thread.ident or 0) if thread else None
+    names = []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return set(names) if names[:2] == ["wait", "wait"] else set()
 
 
 def finish(job: Job) -> None:
