@@ -45,7 +45,9 @@ def demo() -> Iterator[Any]:
 
 
 def sources() -> list[Path]:
-    return sorted(path for name in ("sdgen", "lora") for path in (ROOT / name).rglob("*.py"))
+    """All that may know Gradio; tests/test_layers.py keeps the rest from it."""
+    folders = (ROOT / "sdgen" / "ui", ROOT / "sdgen" / "web", ROOT / "lora" / "tab")
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
 def reaches(path: Path) -> Iterator[str]:
@@ -160,6 +162,12 @@ def test_api_component(demo: Any) -> None:
     (event,) = demo.fns.values()
     assert [type(block) for block in event.inputs] == [parts.Api]
     assert event.inputs[0].value == "x"
+
+
+def test_blocks_process_api() -> None:
+    assert list(inspect.signature(gr.Blocks.process_api).parameters)[:3] == [
+        "self", "block_fn", "inputs"
+    ]  # fmt: skip
 
 
 def test_blocks_preprocess_data_and_validate_inputs() -> None:
