@@ -1,11 +1,13 @@
 """Recipes: what a picture was made of, inside its own file and out of it again.
 
-recipe.py: the value, and what a form takes of it. a1111.py: the text most tools know.
-picture_file.py: files of ours and of others.
+recipe.py: the value, and what a form takes of it. a1111.py: the text most tools know, written.
+picture_file.py: files of ours and of others; texts.py, encoding.py, stealth.py: where texts lie in
+them. readers/: what the texts of other programs say.
 """
 
-from sdgen.metadata.a1111 import parameters_text, recipe_from_parameters
-from sdgen.metadata.picture_file import encode_png, picture_size, read_picture, read_recipe
+from sdgen.metadata.a1111 import parameters_text
+from sdgen.metadata.picture_file import encode_png, read_picture, read_recipe
+from sdgen.metadata.readers import recipe_from_parameters
 from sdgen.metadata.recipe import (
     Enhancement,
     FormFields,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, f
 from sdgen.errors import InvalidRequest, PictureUnreadable
 from sdgen.grid import grid_from_json
 from sdgen.job import GeneratedImage
-from sdgen.request import GenerateRequest
+from sdgen.request import ADAPTERS_MAX, PROMPT_CHARS, GenerateRequest, folded_seed_note
 from sdgen.version import VERSION
 
 APP = f"sdgen {VERSION}"
@@ -42,7 +42,9 @@ class RecipeAdapter(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
     name: str
-    sha256: str = ""  # hex, of the file; other programs keep its first digits, or another hash
+    # Hex, of the file. Other programs keep its first digits, or those of its tensors alone, as
+    # A1111 does (modules/hashes.py, addnet_hash_safetensors): they stay when the header changes.
+    sha256: str = ""
     source: str = ""  # as AdapterReport.source
     scale: float = 1.0
     text_scale: float | None = None  # None: as scale
@@ -54,7 +56,9 @@ class KnownAdapter(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str: ...  # of the whole file
+    @property
+    def tensor_sha256(self) -> str: ...  # of what is behind its header; "" where nobody knows
 
 
 class Recipe(BaseModel):
@@ -244,8 +248,8 @@ def form_fields(
     if recipe.prompt_left_out:
         notes.append("The prompt was left out of this picture.")
     else:
-        _offer(fields, notes, {"prompt": recipe.prompt})
-        _offer(fields, notes, {"negative_prompt": recipe.negative_prompt})
+        for name in ("prompt", "negative_prompt"):
+            _offer(fields, notes, {name: _fitting(getattr(recipe, name), name, notes)})
     offered: dict[str, object] = {
         "seed": recipe.seed,
         "steps": recipe.steps,
@@ -254,6 +258,8 @@ def form_fields(
     }
     for name, value in offered.items():
         _offer(fields, notes, {name: value})
+    if recipe.seed is not None and (folded := folded_seed_note(recipe.seed)):
+        notes.append(folded)
     _offer(fields, notes, {"width": recipe.width, "height": recipe.height})
     if recipe.ours:
         fields["exact"] = recipe.exact
@@ -287,7 +293,8 @@ def _offer_adapters(
         if found is None:
             notes.append(missing_adapter(adapter))
             continue
-        if len(adapter.sha256) == _SHA256_DIGITS and found.sha256 != adapter.sha256:
+        whole = len(adapter.sha256) == _SHA256_DIGITS
+        if whole and adapter.sha256 not in (found.sha256, found.tensor_sha256):
             notes.append(
                 f"The adapter “{adapter.name}” here is another file than the picture's, so the "
                 "picture may come out differently."
@@ -298,19 +305,61 @@ def _offer_adapters(
         except InvalidRequest as error:
             notes.append(f"Left out: {error}")
             continue
-        uses[found.name] = checked.adapters[0].model_dump()
-    kept: dict[str, object] = {}
-    _offer(kept, notes, {"adapters": tuple(uses.values())})
-    fields["adapters"] = kept.get("adapters", ())
+        uses.setdefault(found.name, checked.adapters[0].model_dump())
+    for name in list(uses)[ADAPTERS_MAX:]:
+        notes.append(f"Left out: the adapter “{name}”, as {ADAPTERS_MAX} are the most that mix.")
+    fields["adapters"] = tuple(uses.values())[:ADAPTERS_MAX]
+
+
+def _fitting(text: str, name: str, notes: list[str]) -> str:
+    """A prompt as far as a request can hold it, cut between words; a note says how far that is."""
+    if len(text) <= PROMPT_CHARS:
+        return text
+    start = text[:PROMPT_CHARS]
+    cut = max(start.rfind(" "), start.rfind(","), start.rfind("\n"))
+    kept = start[: cut if cut > PROMPT_CHARS // 2 else PROMPT_CHARS].rstrip(", \n")
+    notes.append(
+        f"The {name.replace('_', ' ')} has {len(text):,} characters; its first {len(kept):,} were "
+        f"taken, as {PROMPT_CHARS:,} are the most."
+    )
+    return kept
 
 
 def find_adapter(adapter: RecipeAdapter, here: tuple[KnownAdapter, ...]) -> KnownAdapter | None:
-    """The one of those that are here that a recipe means: by hash, else by name; or None."""
-    if len(adapter.sha256) >= _HASH_DIGITS:
-        for known in here:
-            if known.sha256.startswith(adapter.sha256.lower()):
-                return known
-    return next((known for known in here if known.name == adapter.name), None)
+    """The one of those that are here that a recipe means, or None.
+
+    By hash, of the file or of its tensors; else by name; else by the name without its folders,
+    where only one is called so. The hash of tensors may mean reading a file: those of the name
+    come first.
+    """
+    start = adapter.sha256.lower()
+    if len(start) >= _HASH_DIGITS:
+        likely = sorted(here, key=lambda known: _last_name(known.name) != _last_name(adapter.name))
+        for hash_of in (_file_hash, _tensor_hash):
+            for known in likely:
+                if hash_of(known).startswith(start):
+                    return known
+    for named in (_whole_name, _last_name):
+        found = [known for known in here if named(known.name) == named(adapter.name)]
+        if found and (named is _whole_name or len(found) == 1):
+            return found[0]
+    return None
+
+
+def _file_hash(known: KnownAdapter) -> str:
+    return known.sha256
+
+
+def _tensor_hash(known: KnownAdapter) -> str:
+    return known.tensor_sha256
+
+
+def _whole_name(name: str) -> str:
+    return name
+
+
+def _last_name(name: str) -> str:
+    return PureWindowsPath(name).name.removesuffix(".safetensors").casefold()
 
 
 def missing_adapter(adapter: RecipeAdapter) -> str:
