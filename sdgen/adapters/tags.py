@@ -19,7 +19,8 @@ _TAG = re.compile(r"<\s*lora\s*:(?P<inner>[^<>]*)>", re.IGNORECASE)
 _OPEN = re.compile(r"<\s*lora\s*:", re.IGNORECASE)
 _FOREIGN = re.compile(r"<\s*(?P<kind>lora|lyco|hypernet)\s*:(?P<inner>[^<>]*)>", re.IGNORECASE)
 _STRENGTHS = ("te", "unet")
-_FOREIGN_WORDS_MAX = 10  # tags that notes are about
+_TAGS_MAX = 200  # tags of a prompt that are looked at
+_NOTES_MAX = 10  # tags that are spoken of
 
 
 class ReadTags(NamedTuple):
@@ -59,11 +60,11 @@ def read_tags(prompt: str) -> ReadTags:
             ] = None
         return ""
 
-    rest = _FOREIGN.sub(take, prompt)
+    rest = _FOREIGN.sub(take, prompt, count=_TAGS_MAX)
     plain = _tidy(rest) if rest != prompt else prompt
     if _OPEN.search(_FOREIGN.sub("", rest)):
         notes["A tag in it, <lora:...>, is not closed; it stays in the prompt."] = None
-    return ReadTags(plain, tuple(found.values()), tuple(notes)[:_FOREIGN_WORDS_MAX])
+    return ReadTags(plain, tuple(found.values()), tuple(notes)[:_NOTES_MAX])
 
 
 def _foreign_tag(inner: str, whole: str) -> tuple[str, Tag, list[str]]:

@@ -52,8 +52,10 @@ def _decoded(body: bytes, way: str) -> tuple[bool, str]:
     if way.startswith("utf-16"):
         body = body[: len(body) // 2 * 2]
     text = body.decode(way, "replace").lstrip("\ufeff").rstrip("\0")
-    # UTF-16 holds zero bytes at spaces and line ends, or bytes that UTF-8 cannot have.
-    return way == "utf-8" and "\ufffd" not in text and "\0" not in text, text
+    # UTF-16 holds zero bytes at spaces and line ends, or bytes that UTF-8 cannot have; ISO 2022
+    # switches by escapes.
+    odd = any(letter in text for letter in "\ufffd\0\x1b")
+    return way == "utf-8" and not odd, text
 
 
 def _sense(found: tuple[bool, str]) -> tuple[int, bool, float]:

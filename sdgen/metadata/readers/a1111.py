@@ -18,13 +18,13 @@ _NEGATIVE = re.compile(r"negative prompt:", re.IGNORECASE)
 _PROMPT = re.compile(r"\s{0,20}(?:positive )?prompt:\s{0,20}", re.IGNORECASE)
 _HASH = re.compile(r"([^,:\s][^,:]{0,299}):\s{0,20}([0-9a-fA-F]{4,64})(?:,|$)")
 _WEIGHT = re.compile(r"([^,:\s][^,:]{0,299}):\s{0,20}(-?\d{1,4}(?:\.\d{1,20})?)(?:,|$)")
-_STARRED_KEYS = re.compile(r"([\w][\w \-]{0,40}):")
+_LABEL = re.compile(r"(\w[\w \-]{0,40}):")
 # Settings that are read, or change nothing that a recipe of ours would say otherwise.
 _READ = frozenset(
-    {"Steps", "Sampler", "Schedule type", "Scheduler", "CFG scale", "CFG", "Guidance scale"}
-    | {"Seed", "Size", "Width", "Height", "Clip skip", "Model", "Model hash", "Version", "RNG"}
-    | {"Lora hashes", "Lora weights", "Hashes", "Civitai resources", "Negative prompt"}
-    | {"Original prompt", "Enhanced by", "Enhancer model"}
+    {"steps", "sampler", "schedule type", "scheduler", "cfg scale", "cfg", "guidance scale"}
+    | {"seed", "size", "width", "height", "clip skip", "model", "model hash", "version", "rng"}
+    | {"lora hashes", "lora weights", "hashes", "civitai resources", "negative prompt"}
+    | {"original prompt", "enhanced by", "enhancer model"}
 )
 
 
@@ -40,13 +40,17 @@ def recipe_from_parameters(text: str) -> Recipe:
     if settings.get("Version", "").startswith("sdgen "):
         return _ours(parted)
     prompt, negative = _prompts(parted)
-    notes = values.unread(_behind(parted.behind) + [k for k in settings if k not in _READ])
+    if not negative and parted.behind:  # written in another order
+        rest, negative = _by_lines("\n".join(parted.behind))
+        parted = parted._replace(behind=tuple(rest.split("\n")))
+    others = [name for name in settings if name.lower() not in _READ]
+    notes = values.unread(_behind(parted.behind) + others)
     adapters, more = _adapters(prompt, settings)
     named = {key.lower(): value for key, value in settings.items()}
     seed = _first(named.get("seed"))
     if seed.startswith("-"):
         notes.append("Its seed is not a number of its own but a wish for a new one.")
-    return values.foreign_recipe(
+    recipe = values.foreign_recipe(
         _program(settings),
         prompt=prompt,
         negative=negative or named.get("negative prompt", ""),
@@ -63,6 +67,7 @@ def recipe_from_parameters(text: str) -> Recipe:
         adapters=adapters,
         notes=[*notes, *more],
     )
+    return recipe.model_copy(update=_enhancement(settings))
 
 
 def _ours(parted: Parted) -> Recipe:
@@ -88,18 +93,25 @@ def _ours(parted: Parted) -> Recipe:
             )
             for name, scale, text_scale in read.tags
         ),
-        notes=(*values.unread(key for key in settings if key not in _READ), *read.notes),
+        notes=(*values.unread(k for k in settings if k.lower() not in _READ), *read.notes),
     )
     return named.model_copy(
         update={
             "prompt": values.text(read.prompt),
             "negative_prompt": values.text(negative),
-            "original_prompt": values.text(settings.get("Original prompt", "")),
-            "enhanced_by": values.text(settings.get("Enhanced by", "")),
-            "enhancer_model": values.text(settings.get("Enhancer model", "")),
+            **_enhancement(settings),
             "prompt_left_out": not read.prompt,  # we draw nothing without words
         }
     )
+
+
+def _enhancement(settings: Mapping[str, str]) -> dict[str, str]:
+    """Where an enhanced prompt came from, as we write it into such a text."""
+    return {
+        "original_prompt": values.text(settings.get("Original prompt")),
+        "enhanced_by": values.text(settings.get("Enhanced by")),
+        "enhancer_model": values.text(settings.get("Enhancer model")),
+    }
 
 
 def _prompts(parted: Parted) -> tuple[str, str]:
@@ -143,9 +155,10 @@ def _first(value: str | None) -> str:
 def _behind(lines: tuple[str, ...]) -> list[str]:
     """Names of the lines behind the settings, such as "Template" of dynamic prompts."""
     said = [line.strip() for line in lines if line.strip()]
-    named = [match[1] for line in said if (match := _STARRED_KEYS.match(line))]
+    named = [match[1] for line in said if (match := _LABEL.match(line))]
     rest = len(said) - len(named)
-    return named + ([f"{rest} lines behind the settings"] if rest else [])
+    lines_said = "a line" if rest == 1 else f"{rest} lines"
+    return named + ([f"{lines_said} behind the settings"] if rest else [])
 
 
 def _program(settings: Mapping[str, str]) -> str:

@@ -62,9 +62,16 @@ class Link:
 Graph = Mapping[str, Node]
 
 
+def looks_run(told: Mapping[str, object]) -> bool:
+    """True for an object with at least one node of an API graph."""
+    return any(isinstance(each, dict) and "class_type" in each for each in told.values())
+
+
 def graph_that_ran(told: Mapping[str, object]) -> dict[str, Node]:
     """The nodes of an API graph; {} where it is none, or one of more than NODES_MAX nodes."""
     nodes: dict[str, Node] = {}
+    if len(told) > 2 * NODES_MAX:
+        return nodes
     for name, value in told.items():
         if not isinstance(value, dict):
             continue

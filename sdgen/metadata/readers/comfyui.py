@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from sdgen.metadata.readers import values
 from sdgen.metadata.readers.comfy_graph import (
     DEPTH_MAX,
+    NODES_MAX,
     Graph,
     Link,
     Node,
     graph_that_is_drawn,
     graph_that_ran,
+    looks_run,
 )
 from sdgen.metadata.readers.found import Found, made_by
 from sdgen.metadata.readers.other_json import recipe_of
@@ -23,6 +25,7 @@ from sdgen.metadata.recipe import Recipe, RecipeAdapter
 PROGRAM = "ComfyUI"
 _LORAS_MAX = 40
 _TEXT_CHARS = 50_000  # of a prompt that is put together
+_VISITS_MAX = 2_000
 _JOINED_MAX = 50  # texts of which one is put together
 # Inputs that hold a value, of primitives and of nodes that make one (seeds, texts, switches).
 _VALUE_KEYS = (
@@ -86,8 +89,8 @@ def _graphs(found: Found) -> Iterator[tuple[Mapping[str, object], Graph]]:
     objects = [*found.objects.values()]
     inner = [told[key] for told in objects for key in ("prompt", "workflow") if key in told]
     for told in [*objects, *inner]:
-        if isinstance(told, dict) and (graph := graph_that_ran(told)):
-            yield told, graph
+        if isinstance(told, dict) and looks_run(told):
+            yield told, graph_that_ran(told)
     for told in [*objects, *inner]:
         if isinstance(told, dict) and isinstance(told.get("nodes"), list) and "links" in told:
             yield told, graph_that_is_drawn(told)
@@ -111,7 +114,7 @@ def _why(samplers: list[str], graph: Graph) -> str:
             "told"
         )
     if not graph:
-        return "is too large, or empty"
+        return f"has no nodes, or more than {NODES_MAX:,}"
     kinds = ", ".join(dict.fromkeys(values.text(node.kind)[:60] for node in graph.values()))
     return f"has no sampler that is known here (its nodes: {kinds[:300]})"
 
@@ -123,6 +126,7 @@ class _Reading:
         self._graph = graph
         self._passed: dict[str, None] = {}  # kinds of nodes that do more than is read
         self._notes: list[str] = []
+        self._visits = 0  # of nodes that make texts
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of the sampler of that name."""
@@ -206,7 +210,7 @@ class _Reading:
 
     def _text(self, value: object, side: str) -> str:
         """The words that conditioning was made of. side: "positive" or "negative"."""
-        texts = self._texts(value, side, frozenset(), 0)
+        texts = self._texts(value, side, set(), 0)
         if len(texts) > 1:
             self._notes.append(
                 f"Its {side} prompt is put together of {len(texts)} texts, which stand one behind "
@@ -214,11 +218,12 @@ class _Reading:
             )
         return ", ".join(texts)[:_TEXT_CHARS]
 
-    def _texts(self, value: object, side: str, seen: frozenset[str], depth: int) -> list[str]:
+    def _texts(self, value: object, side: str, seen: set[str], depth: int) -> list[str]:
+        """The words of each text encoder behind an input, each node once."""
         node = self._node(value)
         if node is None or not isinstance(value, Link) or depth > DEPTH_MAX or value.node in seen:
             return []
-        seen |= {value.node}
+        seen.add(value.node)
         kind, inputs = node.kind, node.inputs
         if kind == "ConditioningZeroOut":
             return []
@@ -250,7 +255,8 @@ class _Reading:
         if isinstance(value, str):
             return values.text(value).strip()
         node = self._node(value)
-        if node is None or depth > 20:
+        self._visits += 1
+        if node is None or depth > _JOINED_MAX or self._visits > _VISITS_MAX:
             return ""
         inputs = node.inputs
         parts = [key for key in _PARTS if key in inputs]

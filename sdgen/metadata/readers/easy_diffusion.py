@@ -38,7 +38,7 @@ _READ = (
     *("sampler_name", "width", "height", "num_inference_steps", "guidance_scale"),
     *("use_lora_model", "lora_alpha"),
 )
-_NAMES = {label.lower(): name for name, label in _LABELS.items()}
+_NAMES = {label: name for name, label in _LABELS.items()}
 _LINE = re.compile(r"([A-Za-z][A-Za-z ]{1,40}):[ \t]{0,5}(.*)")
 
 
@@ -60,7 +60,7 @@ def read(found: Found) -> Recipe | None:
 
 def _named(told: Mapping[str, object]) -> dict[str, object]:
     """The settings under the names of the request."""
-    return {_NAMES.get(name.lower(), name): value for name, value in told.items()}
+    return {_NAMES.get(name, name): value for name, value in told.items()}
 
 
 def _is_easy(told: Mapping[str, object]) -> bool:
@@ -74,8 +74,8 @@ def _lines(text: str) -> dict[str, object]:
     last = ""
     for line in text.split("\n")[:2_000]:
         label = _LINE.match(line)
-        if label and label[1].lower() in _NAMES:
-            last = _NAMES[label[1].lower()]
+        if label and label[1] in _NAMES:
+            last = _NAMES[label[1]]
             found.setdefault(last, label[2].strip())
         elif last in ("prompt", "negative_prompt"):
             found[last] += f"\n{line}"

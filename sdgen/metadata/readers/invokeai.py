@@ -17,7 +17,7 @@ _READ = (
     *("cfg_scale", "scheduler", "clip_skip", "model", "loras", "rand_device", "generation_mode"),
     *("negative_style_prompt", "positive_style_prompt"),
 )
-_COMPEL = re.compile(r"\w(?:\+|--)(?:[\s,]|$)|\)(?:\+|-|\d)")
+_COMPEL = re.compile(r"\w(?:\+{1,9}|-{2,9})(?:[\s,.]|$)|\)(?:\+|-|\d)")
 _DREAM = re.compile(r'\s{0,20}"(.{0,20000}?)"(?:\s+-|\s{0,20}$)', re.DOTALL)
 _SWITCH = re.compile(r"\s-([A-Za-z]+)\s{0,20}([^\s\"]{1,100})")
 _NEGATIVE = re.compile(r"\[([^\[\]]*)\]")

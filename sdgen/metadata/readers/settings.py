@@ -6,6 +6,7 @@ A1111 writes it last and splits it at commas (modules/infotext_utils.py). Others
 it, split at "|", put it on the same line as the prompt, or leave JSON in it unquoted.
 """
 
+import itertools
 import json
 import re
 from typing import NamedTuple
@@ -23,15 +24,14 @@ _CORE = frozenset(
 )
 _NUMBERS = {"steps", "seed", "cfg scale", "cfg", "size", "clip skip", "guidance scale", "width"}
 _AROUND = _CORE | {"pipeline", "operations", "parser", "backend", "app", "denoising strength"}
-_PROMPTS = re.compile(r"(?:(?:negative|positive) )?prompt:", re.IGNORECASE)
 _KEY = re.compile(r"[^\W_][\w \-/.()+]{0,60}+:(?!//)")
-_NEXT = re.compile(r"[,|;]\s{0,50}+(?=[^\W_][\w \-/.()+]{0,60}+:)")
+_NEXT = re.compile(r"(?:[,|;]|\.(?=\s))\s{0,50}+(?=[^\W_][\w \-/.()+]{0,60}+:)")
 _QUOTED = re.compile(r'"(?:[^\\"]|\\.)*+"')
 # Within a line, settings begin at one of these.
-_BEGIN = re.compile(r"(?<![\w])(?:Steps:\s{0,5}\d|Seed:\s{0,5}-?\d|Size:\s{0,5}\d+x\d|CFG scale:)")
-_DECODER = json.JSONDecoder(
-    parse_int=lambda digits: int(digits[:30]), parse_constant=lambda _: None
+_BEGIN = re.compile(
+    r"(?<!\w)(?:steps:\s{0,5}\d|seed:\s{0,5}-?\d|size:\s{0,5}\d+x\d|cfg scale:)", re.IGNORECASE
 )
+_DECODER = json.JSONDecoder(parse_int=float)  # only where it ends counts
 
 
 class Parted(NamedTuple):
@@ -52,7 +52,7 @@ def part_text(text: str) -> Parted:
         if settings:
             return _around(lines, at, settings)
     for at in range(len(lines) - 1, first - 1, -1):
-        for begin, _ in zip(_BEGIN.finditer(lines[at][:SETTINGS_CHARS]), range(_TRIES)):  # noqa: B905
+        for begin in itertools.islice(_BEGIN.finditer(lines[at][:SETTINGS_CHARS]), _TRIES):
             settings = _settings_at_start(lines[at][begin.start() :])
             if settings:
                 before = "\n".join([*lines[:at], lines[at][: begin.start()]])
@@ -65,7 +65,10 @@ def pairs_of(line: str) -> dict[str, str]:
     line = line[:SETTINGS_CHARS].strip()
     found: dict[str, str] = {}
     at = 0
-    while len(found) < PAIRS_MAX and (key := _KEY.match(line, at)):
+    for _ in range(PAIRS_MAX):
+        key = _KEY.match(line, at)
+        if key is None:
+            break
         value, at = _value(line, key.end())
         found.setdefault(key[0][:-1].strip(), value)
     return found
@@ -86,8 +89,10 @@ def _value(line: str, start: int) -> tuple[str, int]:
             end = start
     separator = _NEXT.search(line, end)
     stop = separator.start() if separator else len(line)
-    value = line[start:stop].rstrip(" \t,|;")
-    return unquoted(value), separator.end() if separator else len(line)
+    value = line[start:stop].rstrip()
+    if separator is None:  # a line may end in what separates
+        return unquoted(value.rstrip(" ,|;")), len(line)
+    return unquoted(value), separator.end()
 
 
 def unquoted(text: str) -> str:
@@ -102,8 +107,8 @@ def unquoted(text: str) -> str:
 
 def _settings_at_start(line: str) -> dict[str, str]:
     """The settings of a line of them; {} where it is none."""
-    start = line.lstrip()
-    if not _KEY.match(start) or _PROMPTS.match(start):
+    first = _KEY.match(line.lstrip())
+    if first is None or first[0][:-1].strip().lower() not in _AROUND - {"negative prompt"}:
         return {}
     found = pairs_of(line)
     known = {key.lower(): value for key, value in found.items() if key.lower() in _CORE}

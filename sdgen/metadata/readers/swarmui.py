@@ -66,7 +66,7 @@ def _adapters(
             of_text[index] if index < len(of_text) else None,
             hashes.get(values.file_name(name), ""),
         )
-        for index, name in enumerate(names)
+        for index, name in enumerate(names[:100])
     ]
 
 
