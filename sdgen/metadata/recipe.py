@@ -20,6 +20,7 @@ from sdgen.version import VERSION
 APP = f"sdgen {VERSION}"
 NOISE = "torch.Generator on the CPU, one a picture, seeded with its seed"
 _SHA256_DIGITS = 64
+_CUT_CHARS = 500  # of a prompt that is too long: within so many of its end it is cut at a comma
 _HASH_DIGITS = 10  # of other programs; fewer tell no file from another
 # Fields that are certainly allowed, to try the values of a recipe one at a time among them.
 _ALLOWED = MappingProxyType(
@@ -312,12 +313,13 @@ def _offer_adapters(
 
 
 def _fitting(text: str, name: str, notes: list[str]) -> str:
-    """A prompt as far as a request can hold it, cut between words; a note says how far that is."""
+    """A prompt as far as a request can hold it, cut where it pauses; a note says how far."""
     if len(text) <= PROMPT_CHARS:
         return text
     start = text[:PROMPT_CHARS]
-    cut = max(start.rfind(" "), start.rfind(","), start.rfind("\n"))
-    kept = start[: cut if cut > PROMPT_CHARS // 2 else PROMPT_CHARS].rstrip(", \n")
+    near = PROMPT_CHARS - _CUT_CHARS
+    cuts = (max(start.rfind(",", near), start.rfind("\n", near)), start.rfind(" ", near))
+    kept = start[: next((cut for cut in cuts if cut > 0), PROMPT_CHARS)].rstrip(", \n")
     notes.append(
         f"The {name.replace('_', ' ')} has {len(text):,} characters; its first {len(kept):,} were "
         f"taken, as {PROMPT_CHARS:,} are the most."
