@@ -76,8 +76,18 @@ def read_recipe(path: Path) -> Recipe:
 def read_picture(path: Path) -> tuple[Image.Image, Recipe]:
     """A picture's pixels (RGB) and the recipe inside its file. Raises as read_recipe."""
     found = _found(path)
+    _check_size(found)
     image = _decoded(path)
     return image.convert("RGB"), _recipe_of(path, found, image)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, as the file's head says; nothing is decoded.
+
+    Raises PictureUnreadable: no such file, no picture, damaged, too big.
+    """
+    found = _found(path)
+    return found.width, found.height
 
 
 def _recipe_of(path: Path, found: FoundTexts, image: Image.Image | None) -> Recipe:
@@ -87,6 +97,7 @@ def _recipe_of(path: Path, found: FoundTexts, image: Image.Image | None) -> Reci
         if len(ours) > TEXT_CHARS_MAX:
             raise PictureUnreadable("This picture holds far more text than a recipe has.")
         return recipe_from_json(ours)
+    _check_size(found)
     recipe = recipe_of_texts(unwrapped(found.texts), found.width, found.height)
     if recipe is not None:
         return recipe
@@ -112,15 +123,18 @@ def _found(path: Path) -> FoundTexts:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise PictureUnreadable(f"This file is larger than {FILE_BYTES_MAX // 2**20} MiB.")
         with path.open("rb") as file:
-            found = find_texts(file)
+            return find_texts(file)
     except OSError as error:
         raise PictureUnreadable("This file may not be read.") from error
+
+
+def _check_size(found: FoundTexts) -> None:
+    """Raises PictureUnreadable for a picture that is too large to be decoded."""
     if found.width * found.height > PIXELS_MAX:
         raise PictureUnreadable(
             f"This picture has {found.width}x{found.height} pixels; "
             f"at most {PIXELS_MAX // 1_000_000} million are looked at."
         )
-    return found
 
 
 def _decoded(path: Path) -> Image.Image:
@@ -128,7 +142,9 @@ def _decoded(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
             image.load()
-            return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+            if image.mode in ("RGB", "RGBA"):
+                return image
+            return image.convert("RGBA" if image.mode == "LA" else "RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureUnreadable("This picture has too many pixels to look at.") from error
     except UnidentifiedImageError as error:

@@ -51,11 +51,11 @@ def recipe_of_texts(texts: Mapping[str, str], width: int, height: int) -> Recipe
             return recipe
     if named is not None:
         raise named
-    if found.objects:
-        fields = [name for told in found.objects.values() for name in told]
+    fields = [str_of(name)[:40] for told in found.objects.values() for name in told]
+    if fields:
         raise PictureUnreadable(
             "This picture holds settings of a program that is not known here; their names are "
-            f"{', '.join(str_of(name)[:40] for name in fields[:NAMED_MAX]) or 'missing'}."
+            f"{', '.join(fields[:NAMED_MAX])}."
         )
     return None
 
@@ -64,7 +64,7 @@ def _objects(texts: Mapping[str, str]) -> dict[str, dict[str, object]]:
     """The texts that look like JSON objects and are some."""
     found: dict[str, dict[str, object]] = {}
     left = JSON_CHARS_MAX
-    for name, text in texts.items():
+    for name, text in sorted(texts.items(), key=lambda each: len(each[1])):
         text = text.strip("\ufeff\0 \r\n\t")
         if text[:1] == "{" and len(text) <= left and len(found) < _OBJECTS_MAX:
             left -= len(text)

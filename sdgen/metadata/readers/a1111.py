@@ -18,6 +18,7 @@ _NEGATIVE = re.compile(r"negative prompt:", re.IGNORECASE)
 _PROMPT = re.compile(r"\s{0,20}(?:positive )?prompt:\s{0,20}", re.IGNORECASE)
 _HASH = re.compile(r"([^,:\s][^,:]{0,299}):\s{0,20}([0-9a-fA-F]{4,64})(?:,|$)")
 _WEIGHT = re.compile(r"([^,:\s][^,:]{0,299}):\s{0,20}(-?\d{1,4}(?:\.\d{1,20})?)(?:,|$)")
+_NAMED = re.compile(r"(?!neo|forge)[A-Za-z][A-Za-z .\-]{4,}", re.IGNORECASE)
 _LABEL = re.compile(r"(\w[\w \-]{0,40}):")
 # Settings that are read, or change nothing that a recipe of ours would say otherwise.
 _READ = frozenset(
@@ -163,7 +164,7 @@ def _behind(lines: tuple[str, ...]) -> list[str]:
 
 def _program(settings: Mapping[str, str]) -> str:
     version = settings.get("Version", "")
-    if version.startswith("Fooocus"):
+    if _NAMED.match(version):  # "Fooocus v2.5.5", "ComfyUI", "stable-diffusion.cpp"
         return version
     if "Civitai resources" in settings:
         return f"CivitAI {version}".strip()

@@ -69,7 +69,7 @@ def read(found: Found) -> Recipe | None:
     graphs = [*_graphs(found)]
     if not graphs:
         if found.texts.get("workflow", "").lstrip()[:1] == "{":
-            raise made_by(PROGRAM, "but its graph cannot be read: it may be cut off")
+            raise made_by(PROGRAM, "but its graph cannot be read: it is cut off or too large")
         return None
     for told, graph in graphs:
         extra = values.json_object(values.text(told.get("extraMetadata")))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sdgen.errors import PictureUnreadable
 
-JSON_CHARS_MAX = 2_000_000  # of one text that is taken for JSON
+JSON_CHARS_MAX = 1_000_000  # of all texts that are taken apart as JSON
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,13 @@ def json_object(text: str) -> dict[str, object] | None:
 
     NaN and endless numbers are None: ComfyUI writes the first (`is_changed`), no recipe the others.
     """
-    try:
-        found = json.loads(text, parse_int=_int, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    for parse_int in (None, _int):  # the second for numbers that Python takes for too long
+        try:
+            found = json.loads(text, parse_int=parse_int, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def text(value: object) -> str:
