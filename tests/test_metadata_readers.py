@@ -239,6 +239,30 @@ def test_civitai_resources_beside_tags_count_once() -> None:
     assert "embed bad hands" in told(recipe)
 
 
+def test_adapters_of_the_additional_networks_extension() -> None:
+    recipe = recipe_from_parameters(
+        f"cat\n{LINE}, AddNet Enabled: True, AddNet Module 1: LoRA, "
+        "AddNet Model 1: moods(1a2b3c4d5e6f), AddNet Weight A 1: 0.7, AddNet Weight B 1: 0.4"
+    )
+    assert recipe.adapters == (
+        RecipeAdapter(name="moods", scale=0.7, text_scale=0.4, sha256="1a2b3c4d5e6f"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "app"),
+    [
+        ("v1.10.1", "A1111 v1.10.1"),
+        ("1.6.0-RC", "A1111 1.6.0-RC"),
+        ("neo", "Forge neo"),
+        ("stable-diffusion.cpp", "stable-diffusion.cpp"),
+        ("ComfyUI", "ComfyUI"),
+    ],
+)
+def test_the_program_is_told_by_its_version(version: str, app: str) -> None:
+    assert recipe_from_parameters(f"cat\n{LINE}, Version: {version}").app == app
+
+
 # --- SwarmUI, Fooocus, InvokeAI, NovelAI, Easy Diffusion, Draw Things
 
 
@@ -266,6 +290,14 @@ def test_swarmui_in_every_spelling(tmp_path: Path) -> None:
             RecipeAdapter(name="in-prompt", scale=0.5),
         )
         assert "refinersteps" in told(recipe)
+
+
+def test_swarmuis_own_notation_is_said(tmp_path: Path) -> None:
+    text = json.dumps({"sui_image_params": {"prompt": "x <segment:face> y", "seed": -1}})
+    recipe = read_recipe(png_with(tmp_path / "a.png", {"parameters": text}))
+    assert (recipe.prompt, recipe.seed) == ("x <segment:face> y", None)
+    assert "“<segment:”, a notation that is not known" in told(recipe)
+    assert "wish for a new one" in told(recipe)
 
 
 def test_fooocus_older_logs_and_its_kin(tmp_path: Path) -> None:
@@ -329,12 +361,16 @@ def test_invokeai_current_and_older(tmp_path: Path) -> None:
             "cfg_scale": 5, "height": 768, "width": 512, "seed": 9, "sampler": "k_euler_a"},
     }  # fmt: skip
     dream = '"a bowl [red, blue] on a table" -s 50 -S 9 -W 512 -H 768 -C 5 -A k_euler_a -G 0.9'
-    for texts in ({"sd-metadata": json.dumps(older)}, {"Dream": dream}):
+    first = "a bowl [red, blue] on a table -s50 -S9 -W512 -H768 -C5 -Ak_euler_a -G0.9"
+    for texts in ({"sd-metadata": json.dumps(older)}, {"Dream": dream}, {"Dream": first}):
         recipe = read_recipe(png_with(tmp_path / "b.png", texts))
         assert values(recipe, "prompt", "negative_prompt", "steps", "seed", "sampler") == (
             "a bowl on a table", "red, blue", 50, 9, "euler_a",
         )  # fmt: skip
         assert values(recipe, "width", "height", "guidance_scale") == (512, 768, 5.0)
+    assert "-G" in told(recipe)
+    quoted = read_recipe(png_with(tmp_path / "c.png", {"Dream": r'"a \"big\" - cat" -s 5 -S 1'}))
+    assert values(quoted, "prompt", "steps") == ('a "big" - cat', 5)
 
 
 NOVELAI = {
@@ -467,6 +503,9 @@ def test_json_of_an_unknown_program_is_read_by_its_names(tmp_path: Path) -> None
         ({"parameters": '{"sui_image_params": 3}'}, "made by SwarmUI but"),
         ({"parameters": '{"fps": 3, "codec": "x"}'}, "a program that is not known here; .* fps"),
         ({"Dream": "nothing"}, "made by InvokeAI but"),
+        ({"postprocessing": "Postprocess upscale by: 4"}, "made by A1111's Extras tab"),
+        ({"Description": "a cat --ar 3:2 Job ID: 1"}, "made by Midjourney"),
+        ({"parameters": "{}"}, "carries no recipe"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, texts: dict[str, str], sentence: str) -> None:

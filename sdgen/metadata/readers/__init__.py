@@ -19,7 +19,7 @@ from sdgen.metadata.readers import (
     swarmui,
 )
 from sdgen.metadata.readers.a1111 import holds_settings, recipe_from_parameters
-from sdgen.metadata.readers.found import JSON_CHARS_MAX, Found
+from sdgen.metadata.readers.found import JSON_CHARS_MAX, Found, made_by
 from sdgen.metadata.readers.values import NAMED_MAX, json_object
 from sdgen.metadata.readers.values import text as str_of
 from sdgen.metadata.recipe import Recipe
@@ -27,6 +27,11 @@ from sdgen.metadata.recipe import Recipe
 PARAMETERS_KEY = "parameters"
 PARAMETERS_CHARS_MAX = 200_000  # of one text of A1111's kind
 _OBJECTS_MAX = 20
+# Programs that sign their pictures and write nothing that could be drawn again: where, and words.
+_WITHOUT_RECIPE = (
+    ("A1111's Extras tab", "postprocessing", "Postprocess", "with no recipe beside it"),
+    ("Midjourney", "Description", "Job ID:", "with settings that mean nothing here"),
+)
 
 __all__ = ["PARAMETERS_KEY", "recipe_from_parameters", "recipe_of_texts"]
 
@@ -51,6 +56,9 @@ def recipe_of_texts(texts: Mapping[str, str], width: int, height: int) -> Recipe
             return recipe
     if named is not None:
         raise named
+    for program, key, words, why in _WITHOUT_RECIPE:
+        if words in texts.get(key, ""):
+            raise made_by(program, why)
     fields = [str_of(name)[:40] for told in found.objects.values() for name in told]
     if fields:
         raise PictureUnreadable(

@@ -7,7 +7,7 @@ of a SHA-256 over an adapter's tensors; CivitAI and we write those of the whole 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sdgen.adapters.tags import read_tags
 from sdgen.metadata.readers import values
@@ -18,6 +18,8 @@ _NEGATIVE = re.compile(r"negative prompt:", re.IGNORECASE)
 _PROMPT = re.compile(r"\s{0,20}(?:positive )?prompt:\s{0,20}", re.IGNORECASE)
 _HASH = re.compile(r"([^,:\s][^,:]{0,299}):\s{0,20}([0-9a-fA-F]{4,64})(?:,|$)")
 _WEIGHT = re.compile(r"([^,:\s][^,:]{0,299}):\s{0,20}(-?\d{1,4}(?:\.\d{1,20})?)(?:,|$)")
+_NETWORK = re.compile(r"(.{1,300}?)(?:\(([0-9a-f]{4,64})\))?")
+_NETWORKS = 5
 _NAMED = re.compile(r"(?!neo|forge)[A-Za-z][A-Za-z .\-]{4,}", re.IGNORECASE)
 _LABEL = re.compile(r"(\w[\w \-]{0,40}):")
 # Settings that are read, or change nothing that a recipe of ours would say otherwise.
@@ -44,18 +46,19 @@ def recipe_from_parameters(text: str) -> Recipe:
     if not negative and parted.behind:  # written in another order
         rest, negative = _by_lines("\n".join(parted.behind))
         parted = parted._replace(behind=tuple(rest.split("\n")))
-    others = [name for name in settings if name.lower() not in _READ]
+    others = [
+        name
+        for name in settings
+        if name.lower() not in _READ and not name.startswith(("AddNet ", "Addnet "))
+    ]
     notes = values.unread(_behind(parted.behind) + others)
     adapters, more = _adapters(prompt, settings)
     named = {key.lower(): value for key, value in settings.items()}
-    seed = _first(named.get("seed"))
-    if seed.startswith("-"):
-        notes.append("Its seed is not a number of its own but a wish for a new one.")
     recipe = values.foreign_recipe(
         _program(settings),
         prompt=prompt,
         negative=negative or named.get("negative prompt", ""),
-        seed=seed,
+        seed=_first(named.get("seed")),
         steps=_first(named.get("steps")),
         guidance=_first(named.get("cfg scale") or named.get("cfg") or named.get("guidance scale")),
         sampler=_first(named.get("sampler")),
@@ -190,6 +193,8 @@ def _adapters(
             name.strip().casefold(),
             values.adapter(name, weight, sha256=_hash_of(name.strip(), hashes)),
         )
+    for network in _additional_networks(settings):
+        found.setdefault(network.name.casefold(), network)
     weights = {round(scale, 4) for _, scale, _ in tags}
     notes = []
     for resource in _resources(settings.get("Civitai resources", "")):
@@ -210,6 +215,18 @@ def _adapters(
         if told:
             found.setdefault(told.name.casefold(), told)
     return list(found.values()), notes
+
+
+def _additional_networks(settings: Mapping[str, str]) -> Iterator[RecipeAdapter]:
+    """Adapters of the extension sd-webui-additional-networks: `AddNet Model 1: name(hash)`,
+    weight A for the denoiser, B for the text encoder."""
+    for place in range(1, _NETWORKS + 1):
+        named = _NETWORK.fullmatch(settings.get(f"AddNet Model {place}", ""))
+        if named and settings.get(f"AddNet Module {place}", "LoRA") == "LoRA":
+            scale, of_text = (settings.get(f"AddNet Weight {part} {place}", 1.0) for part in "AB")
+            told = values.adapter(named[1], scale, of_text, named[2])
+            if told:
+                yield told
 
 
 def _hashes(settings: Mapping[str, str]) -> dict[str, str]:

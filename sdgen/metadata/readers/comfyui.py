@@ -47,6 +47,7 @@ _PARTS = (  # inputs of nodes that join texts
     *("string_a", "string_b", "text_a", "text_b", "text_c", "text_d"),
     *("text1", "text2", "string1", "string2"),
 )
+_BETWEEN = {"space": " ", "comma": ", ", "newline": "\n", "\\n": "\n"}
 _CONDITIONING_KEYS = ("conditioning", "conditioning_to", "conditioning_1", "cond")
 _CLEAN = {  # nodes that change nothing about what a recipe says
     *("Reroute", "Reroute (rgthree)", "CLIPTextEncode", "CLIPTextEncodeSDXL", "CLIPSetLastLayer"),
@@ -263,9 +264,8 @@ class _Reading:
         if len(parts) > 1:
             between = inputs.get("delimiter", inputs.get("separator", ", "))
             words = [self._words(inputs[key], side, depth + 1) for key in parts]
-            return values.text(between if isinstance(between, str) else ", ").join(
-                word for word in words if word
-            )[:_TEXT_CHARS]
+            between = _BETWEEN.get(between, between) if isinstance(between, str) else ", "
+            return values.text(between).join(word for word in words if word)[:_TEXT_CHARS]
         for key in (side, f"text_{side}", f"{side}_prompt", *_VALUE_KEYS):
             if key in inputs:
                 return self._words(inputs[key], side, depth + 1)
@@ -324,7 +324,7 @@ class _Reading:
             if not before:
                 break
             value = before[0]
-        self._notes.append("Its size is not that of an empty picture, so it was not read.")
+        self._notes.append("Its size was not found in the graph.")
         return None
 
     def _clip_skip(self, value: object) -> int:

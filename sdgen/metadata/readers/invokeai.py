@@ -18,10 +18,11 @@ _READ = (
     *("negative_style_prompt", "positive_style_prompt"),
 )
 _COMPEL = re.compile(r"\w(?:\+{1,9}|-{2,9})(?:[\s,.]|$)|\)(?:\+|-|\d)")
-_DREAM = re.compile(r'\s{0,20}"(.{0,20000}?)"(?:\s+-|\s{0,20}$)', re.DOTALL)
-_SWITCH = re.compile(r"\s-([A-Za-z]+)\s{0,20}([^\s\"]{1,100})")
+_DREAM = re.compile(r'\s{0,20}"((?:[^"\\]|\\.|"(?!\s{1,20}-|\s{0,20}$)){0,20000})"', re.DOTALL)
+_FIRST_DREAM = re.compile(r"\s{0,20}([^\"]{1,20000}?)(?=\s-[sSWHCA]\s{0,5}[\dk])")  # unquoted
+_SWITCH = re.compile(r"\s-([sSWHCAn])\s{0,20}([\w.]{1,100})")
+_OTHER_SWITCH = re.compile(r"\s(-(?![sSWHCAn][\s\w.])[A-Za-z]{1,20})")
 _NEGATIVE = re.compile(r"\[([^\[\]]*)\]")
-_DREAM_READ = {"s", "S", "W", "H", "C", "A", "n"}
 
 
 def read(found: Found) -> Recipe | None:
@@ -108,12 +109,14 @@ def _older(told: Mapping[str, object], image: Mapping[str, object]) -> Recipe:
 
 
 def _dream(text: str) -> Recipe:
-    found = _DREAM.match(text[:30_000])
+    text = text[:30_000]
+    found = _DREAM.match(text) or _FIRST_DREAM.match(text)
     if found is None:
         raise made_by("InvokeAI", "but its command line cannot be read")
-    prompt, negative = _split(found[1])
+    prompt, negative = _split(found[1].replace('\\"', '"'))
+    rest = text[found.end() :][:5_000]
     switches: dict[str, str] = {}
-    for switch, value in _SWITCH.findall(text[found.end(1) + 1 :][:5_000]):
+    for switch, value in _SWITCH.findall(rest):
         switches.setdefault(switch, value)
     return values.foreign_recipe(
         "InvokeAI",
@@ -124,8 +127,7 @@ def _dream(text: str) -> Recipe:
         guidance=switches.get("C"),
         sampler=switches.get("A"),
         pixels=values.size([switches.get("W"), switches.get("H")]),
-        notes=values.unread(f"-{name}" for name in switches if name not in _DREAM_READ)
-        + _weights(prompt, negative),
+        notes=values.unread(_OTHER_SWITCH.findall(rest)) + _weights(prompt, negative),
     )
 
 

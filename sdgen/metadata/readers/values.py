@@ -21,6 +21,7 @@ _NAME_CHARS = 300  # of one adapter or model
 _DIGITS = 20  # 2**64 has as many
 _SIZE = re.compile(r"\W{0,3}(\d{1,6})\s{0,3}[x×*,]\s{0,3}(\d{1,6})\W{0,3}", re.ASCII)
 _HEX = re.compile(r"(?:0x)?([0-9a-f]{4,64})", re.IGNORECASE)
+_FOREIGN_TAG = re.compile(r"<[a-z_]{2,20}(?:\[[^<>\]]{0,80}\])?:")  # SwarmUI's <segment:face>
 _WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 
@@ -182,6 +183,8 @@ def foreign_recipe(
     if said_seed is not None and said_seed > SEED_MAX:
         told.append(f"Seed {said_seed} is beyond 64 bits, so it was left out.")
         said_seed = None
+    if (number(seed) or 0) < 0:
+        told.append("Its seed is not a number of its own but a wish for a new one.")
     told += _leftovers(read.prompt, read_negative.prompt)
     width, height = pixels or (None, None)
     return Recipe(
@@ -210,6 +213,11 @@ def _leftovers(prompt: str, negative: str) -> list[str]:
             notes.append(
                 f"The {where} holds “Steps:”; what stands behind it may be settings that were not "
                 "read."
+            )
+        if foreign := _FOREIGN_TAG.search(words):
+            notes.append(
+                f"The {where} holds “{foreign[0][:40]}”, a notation that is not known here; it is "
+                "drawn as words."
             )
         if "{" in words:
             notes.append(
