@@ -202,6 +202,8 @@ def test_richer_graphs_are_named(tmp_path: Path) -> None:
     with pytest.raises(PictureUnreadable, match="ComfyUI with a graph that has 3 sa") as found:
         read(tmp_path, second)
     assert "(KSampler, FaceDetailer)" in str(found.value)
+    with pytest.raises(PictureUnreadable, match="3 samplers"):
+        read(tmp_path, second, workflow=WORKFLOW)
     with pytest.raises(PictureUnreadable, match=r"no sampler that is known here .*: LoadImage, X"):
         read(tmp_path, {"1": node("LoadImage", image="x"), "2": node("X", a=["1", 0])})
     huge = {str(number): node("X") for number in range(3_001)}

@@ -29,17 +29,8 @@ _VISITS_MAX = 2_000
 _JOINED_MAX = 50  # texts of which one is put together
 # Inputs that hold a value, of primitives and of nodes that make one (seeds, texts, switches).
 _VALUE_KEYS = (
-    *(
-        "value",
-        "seed",
-        "noise_seed",
-        "text",
-        "string",
-        "String",
-        "Text",
-        "prompt",
-        "populated_text",
-    ),
+    *("value", "seed", "noise_seed", "text", "string", "String", "Text", "prompt"),
+    *("populated_text",),
     *("int", "float", "number", "Number", "Value", "steps", "cfg", "sampler_name", "scheduler"),
     *("wildcard_text", "value_0", "any_01", "input", "source"),
 )
@@ -80,9 +71,11 @@ def read(found: Found) -> Recipe | None:
         samplers = [name for name, node in graph.items() if _is_sampler(node)]
         if len(samplers) == 1:
             return _Reading(graph).recipe(samplers[0])
-    _, graph = graphs[0]
-    samplers = [node.kind for node in graph.values() if _is_sampler(node)]
-    raise made_by(PROGRAM, f"with a graph that {_why(samplers, graph)}")
+        if samplers:  # a drawn graph may show fewer: its groups hide the others
+            break
+    else:
+        _, graph = graphs[0]
+    raise made_by(PROGRAM, f"with a graph that {_why(graph)}")
 
 
 def _graphs(found: Found) -> Iterator[tuple[Mapping[str, object], Graph]]:
@@ -107,7 +100,8 @@ def _is_sampler(node: Node) -> bool:
     )
 
 
-def _why(samplers: list[str], graph: Graph) -> str:
+def _why(graph: Graph) -> str:
+    samplers = [node.kind for node in graph.values() if _is_sampler(node)]
     if samplers:
         kinds = ", ".join(dict.fromkeys(values.text(kind)[:60] for kind in samplers[:8]))
         return (
