@@ -40,7 +40,9 @@ from sdgen.request import (
 )
 from sdgen.several import expand
 from sdgen.studio import Order, Studio
+from sdgen.ui import tiles
 from sdgen.ui.form import Form, chosen_adapters, request_fields
+from sdgen.ui.forming import Forming
 from sdgen.ui.page import Page
 from sdgen.ui.viewing import Viewing
 from tests import tiny_models
@@ -71,6 +73,16 @@ def test_a_long_prompt_goes_through_page_queue_gallery_and_back(studio: Studio) 
     recipe = read_recipe(studio.gallery.path(row))
     assert (recipe.prompt, recipe.negative_prompt) == (LONG, LONG)
     assert Viewing(studio).reuse(row.id, ME).fields["prompt"] == LONG
+
+
+def test_what_a_page_is_sent_anew_does_not_grow_with_the_prompt() -> None:
+    row = PictureRow("i", "o", "p", 7, LONG, "m", 8, 8, 1.0)
+    assert len(tiles.tile(row)) < 1_000
+    shown = [
+        Forming(name, LONG, 7, "1/1", label=name, previews=("data:,",) * 4, saved=(None,) * 4)
+        for name in ("one", "two")
+    ]
+    assert len(tiles.stage(shown)) < 8_000
 
 
 def test_a_long_prompt_survives_the_a1111_text_and_the_file(tmp_path: Path) -> None:
