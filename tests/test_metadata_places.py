@@ -66,11 +66,16 @@ def test_a_comment_is_read_in_any_encoding_behind_any_mark(
 
 
 @pytest.mark.parametrize(
-    "text", ["狐狸在雪地里", "a fox", "лиса в снегу", "눈 속의 여우", "狐狸，雪。"]
+    "text", ["狐狸在雪地里", "a fox", "fox", "лиса в снегу", "눈 속의 여우", "狐狸，雪。"]
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be", "utf-16-le"])
 def test_words_alone_tell_the_byte_order(text: str, encoding: str) -> None:
     assert decoded_comment(b"UNICODE\0" + text.encode(encoding)) == text
+
+
+def test_known_words_outweigh_letters_that_are_seldom_written() -> None:
+    text = "ა" * 600 + f"\n{LINE}"  # in the other byte order these are Korean
+    assert decoded_comment(b"UNICODE\0" + text.encode("utf-16-le")) == text
 
 
 def test_japanese_and_western_bytes() -> None:
@@ -160,6 +165,15 @@ def test_pixels_are_not_decoded_where_a_text_tells(tmp_path: Path) -> None:
         read_picture(path)
 
 
+def test_a_text_whose_sum_is_wrong_is_not_believed(tmp_path: Path) -> None:
+    whole = png_bytes({"parameters": TEXT})
+    at = whole.index(b"Seed: 1") + 6
+    path = tmp_path / "a.png"
+    path.write_bytes(whole[:at] + b"2" + whole[at + 1 :])
+    with pytest.raises(PictureUnreadable, match="damaged"):
+        read_recipe(path)
+
+
 # --- bombs
 
 
@@ -217,13 +231,14 @@ def test_a_hidden_text_does_not_grow_without_end(tmp_path: Path) -> None:
     path = hidden_in(tmp_path / "b.png", "x", packed=False)
     with Image.open(path) as opened:
         bent = opened.copy()
-    for place in range(120, 152):  # the length says more than there is room for
-        x, y = divmod(place, bent.height)
-        pixel = bent.getpixel((x, y))
-        assert isinstance(pixel, tuple)
-        bent.putpixel((x, y), (*pixel[:3], 255))
-    bent.save(path)
-    assert "hidden in this picture's pixels is damaged" in bounded(path)
+    for first in (135, 120):  # lengths of 16 kB, and of half a gigabyte; there is room for less
+        for place in range(first, 152):
+            x, y = divmod(place, bent.height)
+            pixel = bent.getpixel((x, y))
+            assert isinstance(pixel, tuple)
+            bent.putpixel((x, y), (*pixel[:3], 255))
+        bent.save(path)
+        assert "hidden in this picture's pixels is damaged" in bounded(path)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,8 @@ def test_a_prompt_may_look_like_settings() -> None:
     words = "a poster, Steps: of stone, Seed: pods, Size: huge"
     recipe = recipe_from_parameters(f"{words}\nNegative prompt: x\n{LINE}")
     assert values(recipe, "prompt", "seed", "steps") == (words, 1, 20)
+    words = "Model: a woman, Size: big, Version: two"
+    assert recipe_from_parameters(words).prompt == words
     alone = recipe_from_parameters("Photo: a cat, Size: big, Model: old car")
     assert values(alone, "prompt", "model") == ("Photo: a cat, Size: big, Model: old car", "")
 

@@ -47,25 +47,30 @@ def best_decoding(body: bytes, ways: tuple[str, ...]) -> str:
     return max(found, key=_sense)[1]
 
 
-def _decoded(body: bytes, way: str) -> tuple[bool, str]:
-    """Whether it can be nothing else, and the text."""
+def _decoded(body: bytes, way: str) -> tuple[int, str]:
+    """How likely a way is by itself, and the text: 2 where it can be nothing else, 0 for cp1252,
+    in which any bytes are letters."""
     if way.startswith("utf-16"):
         body = body[: len(body) // 2 * 2]
     text = body.decode(way, "replace").lstrip("\ufeff").rstrip("\0")
     # UTF-16 holds zero bytes at spaces and line ends, or bytes that UTF-8 cannot have; ISO 2022
     # switches by escapes.
     odd = any(letter in text for letter in "\ufffd\0\x1b")
-    return way == "utf-8" and not odd, text
+    certain = way == "utf-8" and not odd
+    return 2 if certain else int(way != "cp1252"), text
 
 
-def _sense(found: tuple[bool, str]) -> tuple[int, bool, float]:
-    """How much sense a text makes: the known words in it, and how many letters people write."""
-    certain, text = found
+def _sense(found: tuple[int, str]) -> tuple[int, bool, float, int, float]:
+    """How much sense a text makes: the known words in it, how many letters people write, and how
+    many of them are Latin ("fox" in the other byte order is three Chinese letters)."""
+    likely, text = found
     start = text[:_LOOKED_AT]
     searched = text if len(text) <= 2 * _SEARCHED else text[:_SEARCHED] + text[-_SEARCHED:]
     known = {match[0] for match in _KNOWN.finditer(searched)}
     good = sum(_is_plain(letter) for letter in start)
-    return len(known), certain, good / max(len(start), 1)
+    latin = sum(letter.isascii() for letter in start)
+    share = 1 / max(len(start), 1)
+    return len(known), likely == 2, good * share, likely, latin * share
 
 
 def _is_plain(letter: str) -> bool:
