@@ -31,6 +31,7 @@ from sdgen.owners import Visitor
 from sdgen.pictures import remove_stumps
 from sdgen.queue import DiskState, JobQueue, JobTold, Order, Prepared, QueueView, Tools, disk_state
 from sdgen.request import GenerateRequest, folded_seed_note
+from sdgen.scratch import shortage
 from sdgen.studio_adapters import AdapterCard, AdapterDesk, with_tags, without_tags
 from sdgen.studio_direct import DirectJobs
 from sdgen.studio_enhance import EnhanceDesk, enhancement_of
