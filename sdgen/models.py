@@ -80,7 +80,8 @@ class ModelSpec:
     def request(self, **given: object) -> GenerateRequest:
         """A checked request with this model's defaults for all that is absent or None.
 
-        A missing seed is drawn at random. Raises InvalidRequest.
+        A missing seed, or -1 as other tools of the field write it, is drawn at random. Raises
+        InvalidRequest.
         """
         fields: dict[str, object] = {
             "model": self.name,
@@ -91,6 +92,8 @@ class ModelSpec:
             "sampler": self.sampler,
             "seed": random_seed(),
         }
+        if type(given.get("seed")) is int and given["seed"] == -1:
+            given["seed"] = None
         fields.update({name: value for name, value in given.items() if value is not None})
         return GenerateRequest.checked(**fields)
 

@@ -12,16 +12,17 @@ from sdgen.errors import InvalidRequest
 Sampler = Literal["euler", "euler_a", "ddim", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
-PROMPT_CHARS = 2000  # characters, each prompt
+PROMPT_CHARS = 10_000  # characters, each prompt
 SIDE_MIN, SIDE_MAX = 64, 2048  # pixels
 SIDE_MULTIPLE = 8  # pixels
 PIXELS_MAX = 1536 * 1536  # pixels of one picture
 STEPS_MAX = 150
 GUIDANCE_MAX = 30.0
 IMAGES_MAX = 16
-SEED_MAX = 2**32 - 1  # the range that other tools of the field read and write
+SEED_MAX = 2**64 - 1  # as ComfyUI and torch take them
+NOISE_SEEDS = 2**32  # how many seeds torch's generator on the CPU (mt19937) tells apart
 ADAPTERS_MAX = 8  # LoRA adapters of one request
-SCALE_MAX = 2.0  # an adapter's strength lies between minus and plus that
+SCALE_MAX = 10.0  # an adapter's strength lies between minus and plus that
 
 
 class AdapterUse(BaseModel):
@@ -52,7 +53,8 @@ class GenerateRequest(BaseModel):
     prompt, negative_prompt: text; notation as in sdgen.pipelines.prompts and prompt_editing.
     model: a name of the table in sdgen.models, a Hub id, a folder or a .safetensors file.
     width, height: pixels, multiples of 8. steps: denoising steps. guidance_scale: 1.0 is off.
-    seed: 0 to 2**32 - 1. num_images: how many. sampler: see sdgen.pipelines.noise_schedulers.
+    seed: 0 to 2**64 - 1; the noise takes its lower 32 bits (`noise_seed`). num_images: how many.
+    sampler: see sdgen.pipelines.noise_schedulers.
     clip_skip: layers of the text encoder left out at its end (0 = none).
     exact: run alone with a fixed row count, so that it repeats bit for bit.
     adapters: LoRA adapters and their strengths, at most 8, each once.
@@ -126,6 +128,23 @@ class GenerateRequest(BaseModel):
             raise _sentence(error) from error
 
 
+def noise_seed(seed: int) -> int:
+    """The seed below 2**32 with the same noise: torch's generator on the CPU takes 32 bits."""
+    return seed % NOISE_SEEDS
+
+
+def folded_seed_note(seed: int, num_images: int = 1) -> str:
+    """What is to be said of seeds beyond 32 bits; "" where there are none."""
+    last = seed + num_images - 1
+    if last < NOISE_SEEDS:
+        return ""
+    first = max(seed, NOISE_SEEDS)
+    return (
+        f"Seed {first} has more than 32 bits, of which the noise takes the lower ones: it draws "
+        f"the same as seed {noise_seed(first)}."
+    )
+
+
 def random_seed() -> int:
     """A seed nobody chose. Kept below 2**31 so that every tool of the field accepts it."""
     return secrets.randbelow(2**31)
@@ -169,14 +188,19 @@ def _sentence(error: ValidationError) -> InvalidRequest:
     return InvalidRequest(field, f"{label} {text}.")
 
 
+def _plain(limit: float) -> str:
+    """A limit as people write it, whole numbers to the last digit."""
+    return f"{limit:.10g}" if isinstance(limit, float) else str(limit)
+
+
 def _complaint(first: ErrorDetails) -> str:
     """What is wrong with a field, in words that follow its name."""
     context = first.get("ctx", {})
     match first["type"]:
         case "greater_than_equal":
-            return f"must be at least {context['ge']:.10g}"
+            return f"must be at least {_plain(context['ge'])}"
         case "less_than_equal":
-            return f"must be at most {context['le']:.10g}"
+            return f"must be at most {_plain(context['le'])}"
         case "multiple_of":
             return f"must be a multiple of {context['multiple_of']}"
         case "string_too_long":

@@ -30,7 +30,7 @@ from sdgen.models import ModelSpec
 from sdgen.owners import Visitor
 from sdgen.pictures import remove_stumps
 from sdgen.queue import DiskState, JobQueue, JobTold, Order, Prepared, QueueView, Tools, disk_state
-from sdgen.request import GenerateRequest
+from sdgen.request import GenerateRequest, folded_seed_note
 from sdgen.scratch import shortage
 from sdgen.studio_adapters import AdapterCard, AdapterDesk, with_tags, without_tags
 from sdgen.studio_direct import DirectJobs
@@ -138,7 +138,9 @@ class Studio:
         spec = self._models.local_spec(request.model)
         adapters = self._adapters.resolve(request.adapters, spec)
         asked = request.model_copy(update={"model": spec.name, "adapters": adapters.uses})
-        return Prepared(asked, adapters.recipes, adapters.notes)
+        folded = folded_seed_note(request.seed, request.num_images)
+        notes = (*adapters.notes, folded) if folded else adapters.notes
+        return Prepared(asked, adapters.recipes, notes)
 
     # --- the queue
 

@@ -118,9 +118,9 @@ def test_what_can_be_nothing_is_refused_in_every_field(
     [
         ("prompt", [None, True, 0, 1.5, [], "", " \n\t ", "<lora:x:999>", "<lora:x:nan>", "<lora:",
                     "<lora:../../x:1>"]),
-        ("negative_prompt", [True, 0, [], "<lora:x:1>", "x" * 2001]),
+        ("negative_prompt", [True, 0, [], "<lora:x:1>", "x" * 10_001]),
         ("model", [True, 0, [], "../../etc/passwd", "no-such", "<script>alert(1)</script>"]),
-        ("seed", [True, -2, 1.0, -0.0, 2**32, 10**400, "7", []]),
+        ("seed", [True, -2, 1.0, -0.0, 2**64, 10**400, "7", []]),
         ("steps", [True, 0, -1, 151, 1e308, 4.0, -0.0, "4", [4]]),
         ("guidance_scale", [True, -0.1, 30.1, 1e308, "3", [3]]),
         ("width", [True, 63, 65, 2056, 1e308, 64.0, "64"]),

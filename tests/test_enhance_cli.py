@@ -68,7 +68,11 @@ def test_an_ollama_that_is_not_running_and_a_wrong_key(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "sentence"),
-    [("", "Prompt is empty"), ("  ", "Prompt is empty"), ("x" * 3000, "at most 2,000 characters")],
+    [
+        ("", "Prompt is empty"),
+        ("  ", "Prompt is empty"),
+        ("x" * 10_001, "at most 10,000 characters"),
+    ],
 )
 def test_prompts_that_cannot_be_drawn_are_refused(run: Run, prompt: str, sentence: str) -> None:
     result = run("enhance", prompt)

@@ -173,7 +173,7 @@ def test_the_only_adapter_need_not_be_named() -> None:
         ("steps=1", "steps=2", "grid_y", "both axes change the same"),
         ("adapter:a=1", "adapter:a=0", "grid_y", "both axes change the same"),
         ("adapter:b=1", None, "grid_x", "no adapter 'b'; there are: a, c"),
-        ("adapter:a=3", None, "grid_x", "'3' cannot be. Adapter strength must be at most 2."),
+        ("adapter:a=11", None, "grid_x", "'11' cannot be. Adapter strength must be at most 10."),
         ("prompt=green,blue", None, "grid_x", "'green' is not in the prompt"),
         ("prompt=red,blue", "prompt=red robot,tree", "grid_y", "both axes change the same"),
         ("prompt=red,<lora:ink:1>", None, "grid_x", "choose the adapter's strength"),

@@ -106,10 +106,10 @@ def test_adapters_survive_a_picture_and_the_a1111_text(tmp_path: Path) -> None:
 
 
 def test_a_tag_that_cannot_be_read_stays_and_is_said() -> None:
-    recipe = recipe_from_parameters("x <lora:much:7>\nSteps: 1, Seed: 2, Sampler: Euler")
-    assert recipe.prompt == "x <lora:much:7>"
+    recipe = recipe_from_parameters("x <lora:much:70>\nSteps: 1, Seed: 2, Sampler: Euler")
+    assert recipe.prompt == "x <lora:much:70>"
     assert recipe.adapters == ()
-    assert any("beyond 2" in note for note in form_fields(recipe, set()).notes)
+    assert any("beyond 10" in note for note in form_fields(recipe, set()).notes)
 
 
 @pytest.mark.parametrize(

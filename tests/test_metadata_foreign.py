@@ -130,7 +130,8 @@ def test_a_text_without_settings_is_all_prompt(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_left_out_and_said() -> None:
     text = (
-        "x\nSteps: 5000, Sampler: Euler, CFG scale: 99, Seed: 99999999999, Size: 9000x513, Model: m"
+        "x\nSteps: 5000, Sampler: Euler, CFG scale: 99, Seed: 99999999999999999999, "
+        "Size: 9000x513, Model: m"
     )
     form = form_fields(recipe_from_parameters(text), set())
     assert form.fields.keys() == {"prompt", "negative_prompt", "clip_skip", "sampler", "adapters"}

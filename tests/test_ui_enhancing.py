@@ -108,7 +108,7 @@ def test_a_draft_can_be_skipped(deeds: Enhancing, script: Script) -> None:
 
 
 def test_errors_are_said_and_the_panel_tells_no_draft(deeds: Enhancing) -> None:
-    for prompt, sentence in (("  ", "describe the picture"), ("x" * 3000, "2,000 characters")):
+    for prompt, sentence in (("  ", "describe the picture"), ("x" * 10_001, "10,000 characters")):
         *_, view = deeds.draft(prompt, "picturebook", 0, Asking())
         assert sentence in (view.note or "")
         assert view.drafted is None

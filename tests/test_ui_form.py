@@ -39,7 +39,7 @@ def test_no_seed_and_minus_one_are_a_new_one(seed: str) -> None:
     [
         (FULL._replace(seed="seven"), "seed"),
         (FULL._replace(seed="-2"), "seed"),
-        (FULL._replace(seed="4294967296"), "seed"),
+        (FULL._replace(seed="18446744073709551616"), "seed"),
         (FULL._replace(steps=12.5), "steps"),
         (FULL._replace(steps=float("nan")), "steps"),
         (FULL._replace(guidance_scale=float("inf")), "guidance_scale"),

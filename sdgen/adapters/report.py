@@ -43,6 +43,7 @@ class AdapterReport:
     strength: float  # recommended; 1.0 where nothing says so
     source: str  # "bundled", "upload", "file", "trained", or "hub:owner/name@revision:file"
     base: str  # the base model as the file names it; "" where it does not
+    tensor_sha256: str = ""  # hex, of the bytes behind the header, as A1111 takes it; "": not known
 
 
 @dataclass(frozen=True)

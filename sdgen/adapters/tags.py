@@ -1,11 +1,14 @@
 """`<lora:name:0.8>` in a prompt, as AUTOMATIC1111's web UI knows it.
 
 Its order is `<lora:name:text encoder's strength:UNet's strength>`; one number counts for both.
-It also takes names for them: `<lora:name:te=0.5:unet=0.8>`.
+It also takes names for them: `<lora:name:te=0.5:unet=0.8>`. Recipes of others hold more: `<lyco:`,
+which it reads as `<lora:`, `<hypernet:`, a dynamic rank, and the block weights of the extension
+sd-webui-lora-block-weight, by preset or by numbers: `:lbw=OUTALL`, `:1,0,0,1`, `:start=4`.
 """
 
 import math
 import re
+from typing import NamedTuple
 
 from sdgen.errors import InvalidRequest
 from sdgen.request import SCALE_MAX
@@ -14,6 +17,86 @@ Tag = tuple[str, float, float | None]  # name, scale, text_scale (None: as scale
 
 _TAG = re.compile(r"<\s*lora\s*:(?P<inner>[^<>]*)>", re.IGNORECASE)
 _OPEN = re.compile(r"<\s*lora\s*:", re.IGNORECASE)
+_FOREIGN = re.compile(r"<\s*(?P<kind>lora|lyco|hypernet)\s*:(?P<inner>[^<>]*)>", re.IGNORECASE)
+_STRENGTHS = ("te", "unet")
+_TAGS_MAX = 200  # tags of a prompt that are looked at
+_NOTES_MAX = 10  # tags that are spoken of
+
+
+class ReadTags(NamedTuple):
+    """A recipe's prompt, what its tags ask for, and sentences on what of them is not done."""
+
+    prompt: str
+    tags: tuple[Tag, ...]
+    notes: tuple[str, ...]
+
+
+def read_tags(prompt: str) -> ReadTags:
+    """As take_tags, for the prompt of a recipe: each tag by itself, and never an error.
+
+    A tag that cannot be read stays in the prompt; of one that asks for more than strengths, the
+    strengths count. Both are said.
+    """
+    found: dict[str, Tag] = {}
+    notes: dict[str, None] = {}
+
+    def take(match: re.Match[str]) -> str:
+        try:
+            name, tag, more = _foreign_tag(match["inner"], match[0])
+        except InvalidRequest as error:
+            notes[str(error)] = None
+            return match[0]
+        if match["kind"].lower() == "hypernet":
+            notes[f"Left out, as hypernetworks are not drawn here: {name[:80]}."] = None
+            return ""
+        if more:
+            notes[
+                f"The tag '{match[0][:80]}' asks for {' and '.join(more)}, which is not done here: "
+                "the adapter counts at its whole strength."
+            ] = None
+        if found.setdefault(name, tag) != tag:
+            notes[
+                f"'{name[:80]}' is asked for twice; the first strength, {found[name][1]:g}, counts."
+            ] = None
+        return ""
+
+    rest = _FOREIGN.sub(take, prompt, count=_TAGS_MAX)
+    plain = _tidy(rest) if rest != prompt else prompt
+    if _OPEN.search(_FOREIGN.sub("", rest)):
+        notes["A tag in it, <lora:...>, is not closed; it stays in the prompt."] = None
+    return ReadTags(plain, tuple(found.values()), tuple(notes)[:_NOTES_MAX])
+
+
+def _foreign_tag(inner: str, whole: str) -> tuple[str, Tag, list[str]]:
+    """Its name, itself with plain strengths alone, and in words what else it asks for.
+
+    Raises InvalidRequest where a strength is no number or beyond the limits.
+    """
+    name, *parts = (part.strip() for part in inner.split(":"))
+    strengths: list[str] = []
+    more: dict[str, None] = {}
+    for place, part in enumerate(parts):
+        key, equals, _ = part.partition("=")
+        known = key.strip().lower() if equals else ""
+        if equals and known not in _STRENGTHS:
+            more["block weights or steps of its own"] = None
+        elif equals:
+            strengths.append(part)
+        elif "," in part or not _is_number(part):
+            more["block weights or steps of its own"] = None
+        elif place < len(_STRENGTHS) and not more:
+            strengths.append(part)
+        else:
+            more["a rank or a step"] = None
+    return name, _tag(":".join([name, *strengths]), whole), list(more)
+
+
+def _is_number(part: str) -> bool:
+    try:
+        float(part)
+    except ValueError:
+        return False
+    return True
 
 
 def take_tags(prompt: str) -> tuple[str, tuple[Tag, ...]]:

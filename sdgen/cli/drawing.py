@@ -25,7 +25,10 @@ Enhancers = Annotated[
 def generate(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What the picture shows.")],
-    seed: Annotated[int | None, typer.Option(help="0 to 4294967295; default: random.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="0 to 18446744073709551615, the lower 32 bits count; -1: random."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     count: Annotated[
         int, typer.Option("-n", "--count", help="How many; picture i has seed + i.")
@@ -53,7 +56,7 @@ def generate(
         typer.Option(
             metavar="NAME[:STRENGTH[:TEXT]]",
             help="A LoRA of `sdgen adapters` or a file; strengths for the picture and for the "
-            "text, -2 to 2. Can be repeated.",
+            "text, -10 to 10. Can be repeated.",
         ),
     ] = None,
     grid_x: Annotated[

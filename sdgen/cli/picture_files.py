@@ -29,7 +29,7 @@ from sdgen.terminal import plain
 
 
 def show(
-    picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
+    picture: Annotated[Path, typer.Argument(help="A picture of sdgen's, or of another program.")],
     as_json: AsJson = False,
 ) -> None:
     """Print the recipe inside a picture, and what its content credentials say."""
@@ -48,7 +48,7 @@ def show(
 
 def verify(
     context: typer.Context,
-    picture: Annotated[Path, typer.Argument(help="A PNG of sdgen's, or by A1111 and its kin.")],
+    picture: Annotated[Path, typer.Argument(help="A picture of sdgen's, or of another program.")],
     model: Annotated[
         str | None, typer.Option(help="Its model, where that is a folder, a file or a Hub id.")
     ] = None,

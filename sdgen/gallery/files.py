@@ -20,8 +20,8 @@ from sdgen.pictures import (
     pictures_folder,
     time_of_name,
 )
+from sdgen.request import SEED_MAX
 
-_SEED_MAX = 2**63 - 1  # what SQLite holds; seeds of other programs have no bounds
 _LAST_TIME = 4102444800.0  # 2100, which every format of a date can hold
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _OUR_TEXT = b"sdgen\0\0\0\0\0"  # keyword, not compressed, no language (PNG, section 11.3.4.5)
@@ -81,7 +81,7 @@ def row_of_recipe(
         id=path.stem,
         owner=owner,
         path=path.relative_to(pictures_folder(data_dir)).as_posix(),
-        seed=seed if 0 <= seed <= _SEED_MAX else 0,
+        seed=seed if 0 <= seed <= SEED_MAX else 0,
         prompt=recipe.prompt,
         model=recipe.model,
         width=width,

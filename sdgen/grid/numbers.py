@@ -7,7 +7,7 @@ square ones how many values, spread evenly.
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
-_NUMBER = r"[+-]?(?:\d{1,15}(?:\.\d{0,10})?|\.\d{1,10})"
+_NUMBER = r"[+-]?(?:\d{1,20}(?:\.\d{0,10})?|\.\d{1,10})"
 _ONE = re.compile(_NUMBER, re.ASCII)
 _RANGE = re.compile(
     rf"({_NUMBER})\s*-\s*({_NUMBER})(?:\s*\(\s*({_NUMBER})\s*\)|\s*\[\s*(\d{{1,6}})\s*\])?",

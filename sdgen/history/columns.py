@@ -11,6 +11,8 @@ from sdgen.history.rows import JobRow, PictureRow
 _JOB = tuple(field.name for field in dataclasses.fields(JobRow))
 _PICTURE = tuple(field.name for field in dataclasses.fields(PictureRow))
 _ADAPTERS, _FAVOURITE = _PICTURE.index("adapters"), _PICTURE.index("favourite")
+_SEED = _PICTURE.index("seed")
+_BITS_64, _SIGN = 2**64, 2**63  # SQLite's integers have a sign; seeds have none
 
 
 def _quoted(names: tuple[str, ...]) -> str:
@@ -51,7 +53,9 @@ def job_values(row: JobRow) -> tuple[Any, ...]:
 def picture_values(row: PictureRow) -> tuple[Any, ...]:
     """The values for ADD_PICTURE."""
     words = f"{searchable(row.prompt)}\n{searchable(row.negative_prompt)}"
-    return (*(_value(getattr(row, name)) for name in _PICTURE), words)
+    values = [_value(getattr(row, name)) for name in _PICTURE]
+    values[_SEED] = row.seed if row.seed < _SIGN else row.seed - _BITS_64
+    return (*values, words)
 
 
 def job_of(values: tuple[Any, ...]) -> JobRow:
@@ -64,6 +68,7 @@ def picture_of(values: tuple[Any, ...]) -> PictureRow:
     given = list(values)
     given[_ADAPTERS] = tuple(json.loads(given[_ADAPTERS]))
     given[_FAVOURITE] = bool(given[_FAVOURITE])
+    given[_SEED] %= _BITS_64
     return PictureRow(*given)
 
 

@@ -1,20 +1,24 @@
 """Recipes: what a picture was made of, inside its own file and out of it again.
 
-recipe.py: the value, and what a form takes of it. a1111.py: the text most tools know.
-picture_file.py: files of ours and of others.
+recipe.py: the value. form.py: what a form takes of it. a1111.py: the text most tools know, written.
+picture_file.py: files of ours and of others; texts.py, encoding.py, stealth.py: where texts lie in
+them. readers/: what the texts of other programs say.
 """
 
-from sdgen.metadata.a1111 import parameters_text, recipe_from_parameters
-from sdgen.metadata.picture_file import encode_png, picture_size, read_picture, read_recipe
-from sdgen.metadata.recipe import (
-    Enhancement,
+from sdgen.metadata.a1111 import parameters_text
+from sdgen.metadata.form import (
     FormFields,
     KnownAdapter,
-    Recipe,
-    RecipeAdapter,
     find_adapter,
     form_fields,
     missing_adapter,
+)
+from sdgen.metadata.picture_file import encode_png, picture_size, read_picture, read_recipe
+from sdgen.metadata.readers import recipe_from_parameters
+from sdgen.metadata.recipe import (
+    Enhancement,
+    Recipe,
+    RecipeAdapter,
     pixels_hash,
     public_model_name,
     recipe_for,

@@ -1,24 +1,25 @@
-"""Recipes in and out of picture files: our PNG, and PNG, JPEG or WebP by A1111 and its kin."""
+"""Recipes in and out of picture files: our PNG, and PNG, JPEG or WebP of other programs."""
 
 import io
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from sdgen.errors import PictureUnreadable
-from sdgen.metadata.a1111 import parameters_text, recipe_from_parameters
+from sdgen.metadata.a1111 import parameters_text
+from sdgen.metadata.readers import recipe_of_texts
 from sdgen.metadata.recipe import Recipe, recipe_from_json
+from sdgen.metadata.stealth import STEALTH_PIXELS_MAX, hidden_text
+from sdgen.metadata.texts import XMP_KEY, FoundTexts, find_texts, unwrapped
 
 FILE_BYTES_MAX = 64 * 2**20  # bytes of a file that is looked into
 PIXELS_MAX = 24_000_000  # pixels of a picture that is decoded
-TEXT_CHARS_MAX = 200_000  # characters of one recipe
+TEXT_CHARS_MAX = 1_000_000  # characters of one recipe of ours
 
-_JSON_KEY, _PARAMETERS_KEY, _XMP_KEY = "sdgen", "parameters", "XML:com.adobe.xmp"
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286  # EXIF 2.3, section 4.6
+_JSON_KEY, _PARAMETERS_KEY = "sdgen", "parameters"
+_NOTHING = "This picture carries no recipe, so there is nothing to fill in."
 # What Pillow raises on files that are not what they say (its decoders have no common base class).
 _BROKEN = (
     UnidentifiedImageError,
@@ -55,31 +56,27 @@ def encode_png(image: Image.Image, recipe: Recipe) -> bytes:
     texts = PngImagePlugin.PngInfo()
     texts.add_text(_PARAMETERS_KEY, parameters_text(recipe))  # iTXt where latin-1 is too small
     texts.add_itxt(_JSON_KEY, recipe.model_dump_json())
-    texts.add_itxt(_XMP_KEY, _XMP.format(app=recipe.app))
+    texts.add_itxt(XMP_KEY, _XMP.format(app=recipe.app))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=texts)
     return buffer.getvalue()
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe inside a picture file of ours or of A1111's kind.
+    """The recipe inside a picture file, of ours or of another program.
 
-    Raises PictureUnreadable: no such file, no picture, damaged, too big, or without a recipe.
+    Pixels are decoded only where no text tells anything. Raises PictureUnreadable: no such file,
+    no picture, damaged, too big, without a recipe, or with one that cannot be read.
     """
-    with _opened(path) as image:
-        ours = image.info.get(_JSON_KEY)  # it stands before the pixels, which stay as they are
-        if isinstance(ours, str):
-            texts = {_JSON_KEY: str(ours)}
-        else:
-            _check_size(image)
-            texts = _texts_of(image)
-    return _recipe_of(texts)
+    return _recipe_of(path, _found(path), None)
 
 
 def read_picture(path: Path) -> tuple[Image.Image, Recipe]:
     """A picture's pixels (RGB) and the recipe inside its file. Raises as read_recipe."""
-    image, texts = _read_texts(path)
-    return image, _recipe_of(texts)
+    found = _found(path)
+    _check_size(found)
+    image = _decoded(path)
+    return image.convert("RGB"), _recipe_of(path, found, image)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -87,71 +84,68 @@ def picture_size(path: Path) -> tuple[int, int]:
 
     Raises PictureUnreadable: no such file, no picture, damaged, too big.
     """
-    with _opened(path) as image:
-        return image.size
+    found = _found(path)
+    return found.width, found.height
 
 
-def _recipe_of(texts: dict[str, str]) -> Recipe:
-    ours, theirs = texts.get(_JSON_KEY), texts.get(_PARAMETERS_KEY)
-    if max(len(ours or ""), len(theirs or "")) > TEXT_CHARS_MAX:
-        raise PictureUnreadable("This picture holds far more text than a recipe has.")
+def _recipe_of(path: Path, found: FoundTexts, image: Image.Image | None) -> Recipe:
+    """The recipe of a file's texts, else of those in its pixels. image: the pixels, if at hand."""
+    ours = found.texts.get(_JSON_KEY)
     if ours is not None:
+        if len(ours) > TEXT_CHARS_MAX:
+            raise PictureUnreadable("This picture holds far more text than a recipe has.")
         return recipe_from_json(ours)
-    if theirs is None or not theirs.strip():
-        raise PictureUnreadable("This picture carries no recipe, so there is nothing to fill in.")
-    return recipe_from_parameters(theirs)
-
-
-def _read_texts(path: Path) -> tuple[Image.Image, dict[str, str]]:
-    """The pixels and the texts of a picture file. Raises PictureUnreadable."""
-    with _opened(path) as image:
-        _check_size(image)
-        texts = _texts_of(image)
-        return image.convert("RGB"), texts
-
-
-def _check_size(image: Image.Image) -> None:
-    """Raises PictureUnreadable for a picture that is too large to be decoded."""
-    if image.width * image.height > PIXELS_MAX:
+    _check_size(found)
+    recipe = recipe_of_texts(unwrapped(found.texts), found.width, found.height)
+    if recipe is not None:
+        return recipe
+    if found.kind == "JPEG":  # loses the lowest bits
+        raise PictureUnreadable(_NOTHING)
+    if found.width * found.height > STEALTH_PIXELS_MAX:
         raise PictureUnreadable(
-            f"This picture has {image.width}x{image.height} pixels; "
-            f"at most {PIXELS_MAX // 1_000_000} million are looked at."
+            "The texts of this picture hold no recipe, and it is too large to look for one in its "
+            "pixels."
         )
+    hidden = hidden_text(image or _decoded(path))
+    recipe = recipe_of_texts({_PARAMETERS_KEY: hidden}, found.width, found.height)
+    if recipe is None:
+        raise PictureUnreadable(_NOTHING)
+    return recipe
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """A picture file of which only the head has been read. Raises PictureUnreadable."""
+def _found(path: Path) -> FoundTexts:
+    """What the head of a picture file says. Raises PictureUnreadable."""
     try:
         if not path.is_file():  # a pipe, for one, would never end
             raise PictureUnreadable("There is no such file.")
         if path.stat().st_size > FILE_BYTES_MAX:
             raise PictureUnreadable(f"This file is larger than {FILE_BYTES_MAX // 2**20} MiB.")
+        with path.open("rb") as file:
+            return find_texts(file)
     except OSError as error:
         raise PictureUnreadable("This file may not be read.") from error
+
+
+def _check_size(found: FoundTexts) -> None:
+    """Raises PictureUnreadable for a picture that is too large to be decoded."""
+    if found.width * found.height > PIXELS_MAX:
+        raise PictureUnreadable(
+            f"This picture has {found.width}x{found.height} pixels; "
+            f"at most {PIXELS_MAX // 1_000_000} million are looked at."
+        )
+
+
+def _decoded(path: Path) -> Image.Image:
+    """The pixels of a picture file, RGB or RGBA. Raises PictureUnreadable."""
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            yield image
+            image.load()
+            if image.mode in ("RGB", "RGBA"):
+                return image
+            return image.convert("RGBA" if image.mode == "LA" else "RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureUnreadable("This picture has too many pixels to look at.") from error
     except UnidentifiedImageError as error:
         raise PictureUnreadable("This file is no PNG, JPEG or WebP picture.") from error
     except _BROKEN as error:
         raise PictureUnreadable("This picture file is damaged or cut off.") from error
-
-
-def _texts_of(image: Image.Image) -> dict[str, str]:
-    """The text chunks of a PNG (which is decoded, as they may follow the pixels), or EXIF's."""
-    if isinstance(image, PngImagePlugin.PngImageFile):
-        image.load()
-        return {key: str(value) for key, value in image.text.items()}
-    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    if not isinstance(comment, bytes):
-        return {}
-    code, text = comment[:8], comment[8:]
-    if code == b"UNICODE\0":
-        # piexif, which A1111 uses, writes UTF-16 big-endian, whatever the byte order of the file.
-        little = text[:2] == b"\xff\xfe" or text[1:2] == b"\0"
-        decoded = text.decode("utf-16-le" if little else "utf-16-be", errors="replace")
-        return {_PARAMETERS_KEY: decoded.lstrip("\ufeff").rstrip("\0")}
-    return {_PARAMETERS_KEY: text.decode("utf-8", errors="replace").rstrip("\0")}

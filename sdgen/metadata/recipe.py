@@ -1,17 +1,14 @@
 """The recipe: all that is needed to draw one picture again, and nothing about who asked for it."""
 
 import hashlib
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
-from types import MappingProxyType
-from typing import Protocol
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
-from sdgen.errors import InvalidRequest, PictureUnreadable
+from sdgen.errors import PictureUnreadable
 from sdgen.grid import grid_from_json
 from sdgen.job import GeneratedImage
 from sdgen.request import GenerateRequest
@@ -19,21 +16,6 @@ from sdgen.version import VERSION
 
 APP = f"sdgen {VERSION}"
 NOISE = "torch.Generator on the CPU, one a picture, seeded with its seed"
-_SHA256_DIGITS = 64
-_HASH_DIGITS = 10  # of other programs; fewer tell no file from another
-# Fields that are certainly allowed, to try the values of a recipe one at a time among them.
-_ALLOWED = MappingProxyType(
-    {
-        "prompt": "x",
-        "model": "x",
-        "width": 64,
-        "height": 64,
-        "steps": 1,
-        "guidance_scale": 1.0,
-        "seed": 0,
-        "sampler": "euler",
-    }
-)
 
 
 class RecipeAdapter(BaseModel):
@@ -42,19 +24,12 @@ class RecipeAdapter(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
     name: str
-    sha256: str = ""  # hex, of the file; other programs keep its first digits, or another hash
+    # Hex, of the file. Other programs keep its first digits, or those of its tensors alone, as
+    # A1111 does (modules/hashes.py, addnet_hash_safetensors): they stay when the header changes.
+    sha256: str = ""
     source: str = ""  # as AdapterReport.source
     scale: float = 1.0
     text_scale: float | None = None  # None: as scale
-
-
-class KnownAdapter(Protocol):
-    """What of an AdapterReport tells whether it is the one of a recipe."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
 
 
 class Recipe(BaseModel):
@@ -121,14 +96,6 @@ class Enhancement:
     original_prompt: str
     engine: str  # "built-in" or "api"
     model: str = ""  # the language model; never its address, never a key
-
-
-@dataclass(frozen=True)
-class FormFields:
-    """A recipe as fields for `ModelSpec.request(**fields)`, and sentences on what was left out."""
-
-    fields: dict[str, object]
-    notes: tuple[str, ...]
 
 
 def recipe_for(
@@ -228,114 +195,3 @@ def recipe_from_json(text: str) -> Recipe:
         return Recipe.model_validate_json(text)
     except ValidationError as error:
         raise PictureUnreadable("The recipe inside this picture is damaged.") from error
-
-
-def form_fields(
-    recipe: Recipe, models: Collection[str], adapters: Iterable[KnownAdapter] = ()
-) -> FormFields:
-    """What of a recipe a form can take. models: names that can be chosen here. adapters: those
-    that are here.
-
-    Every value is tried against GenerateRequest; one that does not fit becomes a note. Of a sheet
-    they are the settings that its cells share.
-    """
-    fields: dict[str, object] = {}
-    notes: list[str] = []
-    if recipe.prompt_left_out:
-        notes.append("The prompt was left out of this picture.")
-    else:
-        _offer(fields, notes, {"prompt": recipe.prompt})
-        _offer(fields, notes, {"negative_prompt": recipe.negative_prompt})
-    offered: dict[str, object] = {
-        "seed": recipe.seed,
-        "steps": recipe.steps,
-        "guidance_scale": recipe.guidance_scale,
-        "clip_skip": recipe.clip_skip,
-    }
-    for name, value in offered.items():
-        _offer(fields, notes, {name: value})
-    _offer(fields, notes, {"width": recipe.width, "height": recipe.height})
-    if recipe.ours:
-        fields["exact"] = recipe.exact
-    if recipe.sampler is not None:
-        try:
-            GenerateRequest.checked(**{**_ALLOWED, "sampler": recipe.sampler})
-            fields["sampler"] = recipe.sampler
-        except InvalidRequest:
-            notes.append(f"The sampler “{recipe.sampler}” is not known here; choose another.")
-    if recipe.model in models:
-        fields["model"] = recipe.model
-    elif recipe.model:
-        notes.append(f"It was made with the model “{recipe.model}”, which is not offered here.")
-    _offer_adapters(fields, notes, recipe, tuple(adapters))
-    if not recipe.ours:
-        notes.append("It was made by another program: its seed draws another picture here.")
-        notes += recipe.notes
-    return FormFields(fields, tuple(notes))
-
-
-def _offer_adapters(
-    fields: dict[str, object],
-    notes: list[str],
-    recipe: Recipe,
-    here: tuple[KnownAdapter, ...],
-) -> None:
-    """The adapters that are here, by hash and else by name; what is said about the others."""
-    uses: dict[str, object] = {}
-    for adapter in recipe.adapters:
-        found = find_adapter(adapter, here)
-        if found is None:
-            notes.append(missing_adapter(adapter))
-            continue
-        if len(adapter.sha256) == _SHA256_DIGITS and found.sha256 != adapter.sha256:
-            notes.append(
-                f"The adapter “{adapter.name}” here is another file than the picture's, so the "
-                "picture may come out differently."
-            )
-        offered = {"name": found.name, "scale": adapter.scale, "text_scale": adapter.text_scale}
-        try:
-            checked = GenerateRequest.checked(**{**_ALLOWED, "adapters": [offered]})
-        except InvalidRequest as error:
-            notes.append(f"Left out: {error}")
-            continue
-        uses[found.name] = checked.adapters[0].model_dump()
-    kept: dict[str, object] = {}
-    _offer(kept, notes, {"adapters": tuple(uses.values())})
-    fields["adapters"] = kept.get("adapters", ())
-
-
-def find_adapter(adapter: RecipeAdapter, here: tuple[KnownAdapter, ...]) -> KnownAdapter | None:
-    """The one of those that are here that a recipe means: by hash, else by name; or None."""
-    if len(adapter.sha256) >= _HASH_DIGITS:
-        for known in here:
-            if known.sha256.startswith(adapter.sha256.lower()):
-                return known
-    return next((known for known in here if known.name == adapter.name), None)
-
-
-def missing_adapter(adapter: RecipeAdapter) -> str:
-    """An adapter that is not here, and where it came from."""
-    kind, _, place = adapter.source.partition(":")
-    whence = {
-        "hub": f"it came from the Hub: {place}",
-        "upload": "it was a file that somebody added",
-        "file": "it was a file on the machine that drew it",
-        "trained": "it was trained there",
-        "bundled": "it came with sdgen",
-    }.get(kind, "where it came from was not written down")
-    digits = f", file {adapter.sha256[:12]}" if adapter.sha256 else ""
-    return (
-        f"It used the adapter “{adapter.name}” (strength {adapter.scale:g}{digits}), which is not "
-        f"here; {whence}."
-    )
-
-
-def _offer(fields: dict[str, object], notes: list[str], given: dict[str, object]) -> None:
-    """Move `given` to the fields if it is there and allowed, else to the notes."""
-    if None in given.values():
-        return
-    try:
-        GenerateRequest.checked(**{**_ALLOWED, **given})
-        fields.update(given)
-    except InvalidRequest as error:
-        notes.append(f"Left out: {error}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sdgen.request import SCALE_MAX
 from sdgen.studio_adapters import AdapterCard
 from sdgen.ui import messages, triggers
 from sdgen.ui.form import ChosenAdapter
@@ -10,7 +11,7 @@ from sdgen.ui.messages import escape
 CHIPS_MAX = 12  # trigger words that are shown of one adapter
 LEFT_OUT_MAX = 20  # modules that are listed
 FAMILIES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
-STRENGTH_MAX = 2
+SLIDER_MAX = 2  # of an adapter's slider, until a strength beyond it is asked for
 NOT_HERE = "This adapter is not on this machine any more."
 
 
@@ -100,11 +101,13 @@ def _verdict(card: AdapterCard | None) -> tuple[str, str]:
 def _strength(title: str, part: str, label: str) -> str:
     where = "Strength in the text encoder" if part == "text_scale" else "Strength"
     name = f"{where} of {title}"
-    bounds = f'min="-{STRENGTH_MAX}" max="{STRENGTH_MAX}" step="0.05" data-part="{part}"'
+    step = f'step="0.05" data-part="{part}"'
+    slider = f'min="-{SLIDER_MAX}" max="{SLIDER_MAX}" {step}'
+    bounds = f'min="-{SCALE_MAX:g}" max="{SCALE_MAX:g}" {step}'
     text = ' sd-text-strength" hidden' if part == "text_scale" else '"'
     return (
         f'<div class="sd-strength{text}><span>{label}</span>'
-        f'<input type="range" {bounds} aria-label="{name}">'
+        f'<input type="range" {slider} aria-label="{name}">'
         f'<input type="number" {bounds} aria-label="{name}, as a number"></div>'
     )
 

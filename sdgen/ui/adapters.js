@@ -6,8 +6,13 @@ const chosen = () => (Array.isArray(props.value) ? props.value : []);
 const opened = new Set(); // names whose facts are shown; drawing the rows again would close them
 const rowOf = (part) => part.closest(".sd-adapter");
 
+// A slider reaches as far as strengths are usual; one beyond it makes it longer, never smaller.
 const show = (row, part, strength) => {
+  const most = row.querySelector(`input[type="number"][data-part="${part}"]`)?.max;
   for (const input of row.querySelectorAll(`input[data-part="${part}"]`)) {
+    if (input.type === "range" && Math.abs(strength) > Number(input.max)) {
+      [input.min, input.max] = [`-${most}`, most];
+    }
     if (input !== document.activeElement || input.type === "range") input.value = strength;
   }
 };

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from sdgen.history import PictureRow
 from sdgen.metadata import Recipe
-from sdgen.ui.gallery_parts import short
-from sdgen.ui.gallery_tiles import ALT_CHARS
+from sdgen.ui.gallery_parts import ALT_CHARS, short
 from sdgen.ui.messages import escape
 from sdgen.ui.tiles import picture_url, recipe_rows
 

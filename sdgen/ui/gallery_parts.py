@@ -10,6 +10,7 @@ from sdgen.ui.gallery_search import KINDS
 from sdgen.ui.messages import escape
 
 LABEL_CHARS = 80  # of a prompt in a label; screen readers read it to the end
+ALT_CHARS = 300  # of a prompt in the words for a picture that cannot be seen
 NAME_CHARS = 60  # of a model or adapter in a list
 ICONS = {
     "star": '<path d="m10 2 2.5 5.2 5.7.8-4.1 4 1 5.7-5.1-2.7-5.1 2.7 1-5.7-4.1-4 5.7-.8Z"/>',

@@ -7,12 +7,11 @@ from itertools import groupby
 
 from sdgen.gallery import Found
 from sdgen.history import PictureRow
-from sdgen.ui.gallery_parts import button, icon, question, selection_bar, short
+from sdgen.ui.gallery_parts import ALT_CHARS, button, icon, question, selection_bar, short
 from sdgen.ui.gallery_search import PAGE_SIZE, Shown
 from sdgen.ui.messages import escape
 from sdgen.ui.tiles import thumbnail_url
 
-ALT_CHARS = 300
 DAY = 86400.0  # seconds
 FEW = 4  # pictures a day; with fewer on average, months are headings enough
 

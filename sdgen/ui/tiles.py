@@ -12,6 +12,7 @@ from sdgen.metadata import Recipe, RecipeAdapter
 from sdgen.samplers import SAMPLER_TITLES
 from sdgen.ui.enhancing import helper_words
 from sdgen.ui.forming import Forming, in_groups
+from sdgen.ui.gallery_parts import ALT_CHARS, short
 from sdgen.ui.messages import escape
 
 LEFT_OUT = "The prompt was left out of this file."
@@ -88,7 +89,7 @@ def opened(
     if withheld:
         image, download = f'<p class="sd-withheld">{escape(row.flagged)}</p>', ""
     else:
-        image = f'<img src="{url}" alt="{escape(row.prompt)}">'
+        image = f'<img src="{url}" alt="{escape(short(row.prompt, ALT_CHARS))}">'
         download = (
             f'<a class="sd-button" href="{url}?download=1" download="{name}.png">Download PNG</a>'
         )
@@ -166,7 +167,8 @@ def tile(row: PictureRow, *, large: bool = False, withhold: bool = False, previe
 
     preview: a data: URI that is seen until the picture itself has come.
     """
-    name, prompt, reason = escape(row.id), escape(row.prompt), escape(row.flagged)
+    name, reason = escape(row.id), escape(row.flagged)
+    prompt = escape(short(row.prompt, ALT_CHARS))
     seed = f'<span class="sd-seed">{"grid" if row.kind == "sheet" else f"seed {row.seed}"}</span>'
     if row.flagged and withhold:
         withheld = f'<div class="sd-frame sd-withheld"><p>{reason}</p></div>'
@@ -203,7 +205,7 @@ def _group(group: Sequence[Forming], withhold: bool) -> str:
 def _head(group: Sequence[Forming]) -> str:
     """Which of several groups this is, and how to stop it alone."""
     first = group[0]
-    words = " · ".join(dict.fromkeys(job.prompt for job in group))
+    words = short(" · ".join(dict.fromkeys(job.prompt for job in group)), ALT_CHARS)
     running = " ".join(job.job_id for job in group if not job.ended)
     stop = (
         f'<button type="button" class="sd-button sd-small" data-action="halt" '
@@ -251,7 +253,7 @@ def _progress(forming: Forming) -> str:
 
 def _preview(forming: Forming, index: int) -> str:
     uri = forming.previews[index]
-    prompt = escape(forming.prompt)
+    prompt = escape(short(forming.prompt, ALT_CHARS))  # sent anew with every step
     image = f'<img src="{uri}" alt="Forming: {prompt}">' if uri else ""
     words = "grid" if forming.is_grid else f"seed {forming.seed + index}"
     return (

@@ -67,6 +67,19 @@ def test_a_picked_adapter_is_judged_and_drawn_with(open_page: Any, engine: FakeE
     expect(page.locator("dialog[open] dl")).to_contain_text("storm-hero at 1.25")
 
 
+def test_a_strength_beyond_the_slider_makes_it_longer(open_page: Any, engine: FakeEngine) -> None:
+    page = open_page()
+    pick(page, "Storm hero")
+    slider = row(page, "storm-hero").locator('input[type="range"][data-part="scale"]')
+    expect(slider).to_have_attribute("max", "2")
+    strength(page, "storm-hero").fill("-5")
+    strength(page, "storm-hero").press("Tab")
+    expect(slider).to_have_attribute("min", "-10")
+    expect(slider).to_have_value("-5")
+    draw_now(page)
+    assert [use.scale for use in engine.submitted[-1].adapters] == [-5.0]
+
+
 def test_the_text_encoder_has_a_strength_of_its_own(open_page: Any, engine: FakeEngine) -> None:
     page = open_page()
     pick(page, "Storm hero")

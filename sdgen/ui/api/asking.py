@@ -63,7 +63,7 @@ def orders(studio: Studio, asked: Asked, limit: int, payer: str) -> Iterator[Ord
             model=model,
             prompt=text,
             negative_prompt=negative,
-            seed=None if type(asked.seed) is int and asked.seed == -1 else asked.seed,
+            seed=asked.seed,
             steps=asked.steps,
             guidance_scale=asked.guidance_scale,
             width=asked.width,

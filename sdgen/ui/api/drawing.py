@@ -53,7 +53,8 @@ def add_drawing(
             prompt: What the pictures should show; `<lora:name:0.8>` in it asks for an adapter.
             negative_prompt: What they should not show.
             model: A name from `models`; by default the app's own.
-            seed: 0 to 4294967295; none or -1: a new one. Picture i has seed + i.
+            seed: 0 to 18446744073709551615, of which the noise takes the lower 32 bits; none or
+                -1: a new one. Picture i has seed + i.
             steps: Denoising steps; by default the model's.
             guidance_scale: How closely it follows the prompt; 1 is off; by default the model's.
             width: Pixels, a multiple of 8; by default the model's.

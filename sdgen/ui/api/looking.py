@@ -147,7 +147,7 @@ def add_looking(
         It waits in the queue like any picture; cancelling the call ends that.
 
         Args:
-            picture: An uploaded PNG of this app, or by A1111 and its kin.
+            picture: An uploaded picture of this app, or of another program.
 
         Returns:
             The answer, a sentence, how alike they are, and what differs.

@@ -6,7 +6,7 @@ import gradio as gr
 
 
 class AskedAdapter(TypedDict, total=False):
-    """One LoRA adapter of a request: its name, and strengths from -2 to 2."""
+    """One LoRA adapter of a request: its name, and strengths from -10 to 10."""
 
     name: Required[str]
     scale: float  # 1 where it is left out
