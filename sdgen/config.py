@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     # LoRA adapters kept in memory beside each model, MB; above it those that no picture needs
     # leave. 512 MB hold some 40 of the usual size (rank 16, Stable Diffusion, float32).
     adapter_memory_mb: Annotated[int, Field(ge=16, le=65536)] = 512
+    # The largest LoRA file that is taken, MB: SDXL at rank 128 has 680 to 910.
+    max_adapter_mb: Annotated[int, Field(ge=1, le=100_000)] = 2000
 
     # How much at once
     max_queue: Annotated[int, Field(ge=1, le=1000)] = 100  # requests waiting or running

@@ -4,8 +4,38 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+
+
+def tensor_sha256(path: Path, remembered: Path | None = None) -> str:
+    """SHA-256 of a safetensors file without its header, hex, as `addnet_hash_safetensors` of
+    sd-webui-additional-networks has it: renaming and new metadata leave it as it is.
+
+    remembered: the file of a FileHashes. Read once in a run of this program, until the file
+    changes. Raises OSError.
+    """
+    status = path.stat()
+    return _tensor_sha256(path, status.st_size, status.st_mtime_ns, remembered)
+
+
+@lru_cache(maxsize=4096)
+def _tensor_sha256(path: Path, size: int, mtime_ns: int, remembered: Path | None) -> str:
+    del size, mtime_ns  # another file has others
+    if remembered is None:
+        return _behind_header(path)
+    hashes = FileHashes(remembered)
+    found = hashes.of_tensors(path)
+    hashes.keep()
+    return found
+
+
+def _behind_header(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FileHashes:
@@ -28,11 +58,16 @@ class FileHashes:
         blob = file.resolve()
         if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
             return blob.name
-        status = blob.stat()
-        key = f"{blob}|{status.st_size}|{status.st_mtime_ns}"
+        return self._remembered(_key(blob), lambda: _whole(blob))
+
+    def of_tensors(self, file: Path) -> str:
+        """As `tensor_sha256`."""
+        blob = file.resolve()
+        return self._remembered(f"{_key(blob)}|tensors", lambda: _behind_header(blob))
+
+    def _remembered(self, key: str, compute: Callable[[], str]) -> str:
         if key not in self._known:
-            with blob.open("rb") as stream:
-                self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._known[key] = compute()
             self._changed = True
         return self._known[key]
 
@@ -48,3 +83,13 @@ class FileHashes:
         except OSError:
             with suppress(OSError):
                 scratch.unlink(missing_ok=True)
+
+
+def _key(file: Path) -> str:
+    status = file.stat()
+    return f"{file}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def _whole(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

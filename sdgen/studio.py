@@ -69,7 +69,7 @@ class Studio:
             model_files or default_model_files, settings.model, settings.safety_checker
         )
         self._tokens = Tokens()
-        self._adapters = AdapterDesk(Catalogue(settings.data_dir))
+        self._adapters = AdapterDesk(Catalogue(settings.data_dir, bytes_max=settings.max_adapter_mb * 1_000_000))
         self._enhance = EnhanceDesk(settings, self._adapters, self._tokens, enhancer)
         self._store = Store(settings)
         tools = Tools(
@@ -436,10 +436,12 @@ class Studio:
         """A file that is not taken in, judged for a model. Raises AdapterRefused."""
         return self._adapters.examine(path, self._models.spec(model or self._models.default))
 
-    def add_adapter_file(self, path: Path, original_name: str) -> AdapterReport:
-        """Take a user's file in: a copy goes to the data folder. Raises AdapterRefused and
-        StorageFailed."""
-        return self._adapters.catalogue.add_upload(path, original_name)
+    def add_adapter_file(
+        self, path: Path, original_name: str, config: Path | None = None
+    ) -> AdapterReport:
+        """Take a user's file in: a copy goes to the data folder. config: PEFT's
+        adapter_config.json, where it came along. Raises AdapterRefused and StorageFailed."""
+        return self._adapters.catalogue.add_upload(path, original_name, config)
 
     def use_adapter_file(self, path: Path) -> AdapterReport:
         """Use a file of this machine where it lies, for as long as this program runs; for the

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sdgen.adapters import AdapterReport, Catalogue, Verdict, inspect, verdict
+from sdgen.adapters import AdapterReport, Catalogue, Verdict, verdict
 from sdgen.adapters.bundled import ByFamily
 from sdgen.adapters.tags import take_tags
 from sdgen.errors import AdapterRefused, AdapterUnavailable, InvalidRequest
@@ -44,7 +44,8 @@ class AdapterDesk:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self._judged: dict[tuple[str, str], Verdict] = {}  # by file hash and model
+        # By file hash, model and whether alpha is told, which settings that come later change.
+        self._judged: dict[tuple[str, str, bool], Verdict] = {}
 
     def cards(self, spec: ModelSpec) -> list[AdapterCard]:
         """All that there are, those that fit first."""
@@ -85,7 +86,7 @@ class AdapterDesk:
 
     def examine(self, path: Path, spec: ModelSpec) -> AdapterCard:
         """A file that is not taken in, judged for a model. Raises AdapterRefused."""
-        report = inspect(path)
+        report = self.catalogue.examine(path)
         return AdapterCard(
             report.name, report.title, True, report.source, verdict(report, spec), report
         )
@@ -126,7 +127,7 @@ class AdapterDesk:
 
     def _verdict(self, report: AdapterReport, spec: ModelSpec) -> Verdict:
         """The verdict, remembered unless it only says that the model is not here."""
-        key = report.sha256, spec.name
+        key = report.sha256, spec.name, report.alpha_is_told
         known = self._judged.get(key)
         if known is None:
             try:

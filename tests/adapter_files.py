@@ -74,8 +74,9 @@ def pairs(
 def family_pairs(family: str, *, has: str = "", rank: int = 2) -> Pairs:
     """A pair for each attention module of a real family whose name holds `has`."""
     found = {}
-    for name, (out, into, *kernel) in family_modules(family).items():  # type: ignore[arg-type]
+    for name, shape in family_modules(family).items():  # type: ignore[arg-type]
         if has in name and re.search(ATTENTION, name):
+            out, into, *kernel = shape
             found[name] = Pair(torch.ones(rank, into, *kernel), torch.ones(out, rank), 1.0)
     return found
 

@@ -1,12 +1,14 @@
 """The adapters that can be chosen by name: bundled, in the data folder, or added by path.
 
     data/adapters/<name>.safetensors   with <name>.json beside it: title and source
+    data/adapters/<hash>.peft.json     PEFT's settings (alpha) of the file with that content
 
 A file there is whole or not there at all (see sdgen.adapters.store).
 """
 
 import difflib
 import functools
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -14,13 +16,21 @@ from pathlib import Path
 
 from sdgen.adapters.bundled import BUNDLED, ByFamily
 from sdgen.adapters.doctor import inspect
-from sdgen.adapters.header import FILE_BYTES_MAX, read_header
+from sdgen.adapters.header import FILE_BYTES_MAX, read_header, too_large
 from sdgen.adapters.hub import HubId, OnProgress, download_size, fetch, is_hub_id, parse_hub_id
+from sdgen.adapters.peft_settings import read_peft_config
 from sdgen.adapters.report import AdapterReport, Verdict
-from sdgen.adapters.store import adapters_folder, keep_file, remove_file, remove_stumps, slug
+from sdgen.adapters.store import (
+    adapters_folder,
+    keep_file,
+    keep_settings,
+    remove_file,
+    remove_stumps,
+    slug,
+)
 from sdgen.adapters.verdict import verdict
 from sdgen.adapters.words import clean
-from sdgen.errors import AdapterRefused, AdapterUnavailable
+from sdgen.errors import AdapterRefused, AdapterUnavailable, StorageFailed
 from sdgen.file_hashes import FileHashes
 from sdgen.letters import word_signs
 from sdgen.models import ASSETS, ModelSpec
@@ -51,9 +61,18 @@ class Catalogue:
     """All adapters by their public names. Several threads may use it at once."""
 
     def __init__(
-        self, data_dir: Path, hub_cache: Path | None = None, endpoint: str | None = None
+        self,
+        data_dir: Path,
+        hub_cache: Path | None = None,
+        endpoint: str | None = None,
+        *,
+        bytes_max: int = FILE_BYTES_MAX,
     ) -> None:
-        """hub_cache, endpoint: as in sdgen.model_files; None: huggingface_hub's own."""
+        """hub_cache, endpoint: as in sdgen.model_files; None: huggingface_hub's own.
+
+        bytes_max: of a file that is taken.
+        """
+        self.bytes_max = bytes_max
         self._folder = adapters_folder(data_dir)
         self._hub_cache = hub_cache
         self._endpoint = endpoint
@@ -149,28 +168,56 @@ class Catalogue:
         """Raises AdapterRefused. The hashes of files in the data folder are kept for later runs."""
         if path.parent == BUNDLED_FOLDER:
             return inspect(path, name=name, source="bundled")
-        if path.parent != self._folder or path.stat().st_size > FILE_BYTES_MAX:
-            return inspect(path, name=name)
+        size = path.stat().st_size
+        if size > self.bytes_max:
+            raise AdapterRefused(too_large(size, self.bytes_max))
+        if path.parent != self._folder:
+            return inspect(path, name=name, bytes_max=None)
         read_header(path)  # a broken file is not worth hashing
-        hashes = FileHashes(self._folder / ".hashes.json")
-        report = inspect(path, name=name, sha256=hashes.of(path))
+        remembered = self._folder / ".hashes.json"
+        hashes = FileHashes(remembered)
+        report = inspect(path, name=name, sha256=hashes.of(path), hashes=remembered, bytes_max=None)
         hashes.keep()
         return report
 
     # --- adding and removing ----------------------------------------------------------------
 
-    def add_upload(self, path: Path, original_name: str) -> AdapterReport:
+    def examine(self, path: Path) -> AdapterReport:
+        """A file that is not taken in. Raises AdapterRefused."""
+        return inspect(path, bytes_max=self.bytes_max)
+
+    def add_upload(
+        self, path: Path, original_name: str, config: Path | None = None
+    ) -> AdapterReport:
         """Keep a copy of an uploaded file under a name made of its content; a file that is
         here already stays what it is.
 
+        config: the adapter_config.json that PEFT wrote with it, as far as that was uploaded too.
         Raises AdapterRefused when the doctor refuses it, StorageFailed when the disk does.
         """
         title = clean(original_name).removesuffix(".safetensors")
-        report = inspect(path, title=title, source="upload")
+        settings = None if config is None else read_peft_config(config)
+        if config is not None and settings is None:
+            raise AdapterRefused("The settings file is no adapter_config.json of PEFT.")
+        report = inspect(
+            path, title=title, source="upload", settings=settings, bytes_max=self.bytes_max
+        )
         for known in self.list():
             if known.sha256 == report.sha256 and known.source != "file":
-                return known
+                return self._with_settings(known, report)
         return self.find(keep_file(self._folder, report))
+
+    def _with_settings(self, known: AdapterReport, report: AdapterReport) -> AdapterReport:
+        """A file that is here already, with the settings that came with it this time."""
+        if known.path.parent != self._folder or known.settings.parts:
+            return known
+        try:
+            written = keep_settings(self._folder, report.sha256, report.settings)
+            if written:
+                os.utime(known.path)  # whoever remembers the file reads it again
+        except OSError as error:
+            raise StorageFailed("The adapter's settings could not be kept.") from error
+        return self.find(known.name) if written else known
 
     def add_path(self, path: Path) -> AdapterReport:
         """Use a file of this machine where it lies, for as long as this program runs.
@@ -178,7 +225,7 @@ class Catalogue:
         Raises AdapterRefused.
         """
         path = path.expanduser().absolute()
-        report = inspect(path)
+        report = self.examine(path)
         name = slug(path.stem)
         with self._lock:
             taken = self._added.get(name, path) != path
@@ -214,7 +261,9 @@ class Catalogue:
             raise AdapterUnavailable(self._unknown(name, files))
         if files[name].parent != self._folder:
             raise AdapterUnavailable(f"The LoRA '{name}' comes with sdgen and stays.")
-        remove_file(files[name])
+        report = self._examine(name, files[name]).report
+        alike = [one for one in self.list() if report and one.sha256 == report.sha256]
+        remove_file(files[name], report.sha256 if report and len(alike) == 1 else "")
 
     # --- from the Hub -----------------------------------------------------------------------
 
@@ -224,7 +273,9 @@ class Catalogue:
         Raises AdapterUnavailable with one sentence.
         """
         wanted = parse_hub_id(hub_id)
-        return 0 if self._here(wanted) else download_size(wanted, self._endpoint)
+        if self._here(wanted):
+            return 0
+        return download_size(wanted, self.bytes_max, self._endpoint)
 
     def fetch(self, hub_id: str, on_progress: OnProgress | None = None) -> AdapterReport:
         """Fetch an adapter from the Hub into the data folder, after the user agreed.
@@ -235,8 +286,8 @@ class Catalogue:
         here = self._here(wanted)
         if here is not None:
             return here
-        with fetch(wanted, self._endpoint, on_progress) as got:
-            report = inspect(got.path, title=got.title, source=got.source)
+        with fetch(wanted, self.bytes_max, self._endpoint, on_progress) as got:
+            report = inspect(got.path, title=got.title, source=got.source, bytes_max=None)
             return self.find(keep_file(self._folder, report))
 
     def _here(self, wanted: HubId) -> AdapterReport | None:

@@ -7,42 +7,60 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from sdgen.adapters.fit import MIXED, fit, fit_family
-from sdgen.adapters.header import Header, read_header
-from sdgen.adapters.keys import Group, group_keys, kind_of, pair_rank
+from sdgen.adapters.fit import REFUSED, extras, fit, fit_family
+from sdgen.adapters.groups import Group, group_keys, kind_of
+from sdgen.adapters.header import FILE_BYTES_MAX, Header, read_header
+from sdgen.adapters.keys import group_rank, told_alpha
 from sdgen.adapters.modules import FAMILIES, model_modules
 from sdgen.adapters.names import is_like_a_lora
-from sdgen.adapters.peft_settings import read_peft_settings
+from sdgen.adapters.other_models import other_model
+from sdgen.adapters.peft_settings import PeftSettings, read_peft_settings
 from sdgen.adapters.report import AdapterReport, Family, Kind, Layout, Parts
 from sdgen.adapters.words import card_words, clean, metadata_words
 from sdgen.errors import AdapterRefused, ModelUnavailable
 from sdgen.models import DEFAULT_MODEL, bundled_models
 
-_KINDS: tuple[Kind, ...] = ("lora", "locon", "dora", "loha", "lokr", "oft", "other")
+_KINDS: tuple[Kind, ...] = (
+    *("full", "lora", "locon", "loha", "lokr", "dora"),
+    *("other", "ia3", "glora", "oft"),
+)
 
 
 def inspect(
-    path: Path, *, name: str = "", title: str = "", source: str = "", sha256: str = ""
+    path: Path,
+    *,
+    name: str = "",
+    title: str = "",
+    source: str = "",
+    sha256: str = "",
+    settings: PeftSettings | None = None,
+    bytes_max: int | None = FILE_BYTES_MAX,
+    hashes: Path | None = None,
 ) -> AdapterReport:
     """The report on a file; name, title and source are what the catalogue calls it.
 
-    sha256: where it is known already; reading 100 MB for it takes a tenth of a second.
+    sha256: where it is known already; reading 100 MB for it takes a tenth of a second. settings:
+    PEFT's, where they came apart from the file. bytes_max: the largest file that is taken; None:
+    any. hashes: the file of a FileHashes, for the hash that is computed when it is asked for.
     Raises AdapterRefused with a sentence: not safetensors, damaged, beyond the limits, no LoRA.
     """
-    header = read_header(path)
+    header = read_header(path, bytes_max)
+    sha256 = sha256 or file_sha256(path)
     groups, left = group_keys(header)
+    if settings is None or header.metadata.get("lora_adapter_metadata"):
+        settings = read_peft_settings(header, sha256)
     kinds = {kind_of(group.roles, header) for group in groups}
     if not groups and not any(is_like_a_lora(key) for key in left):
         raise AdapterRefused(_what_else(header))
     kind = _kind(kinds)
-    ranks, alphas, told = _ranks(header, groups)
+    ranks, alphas, told = _ranks(header, groups, settings)
     words = card_words(path).or_else(metadata_words(header.metadata))
-    family = _family(header, (groups, left))
+    family = _family(header, settings, (groups, left))
     return AdapterReport(
         name=name or path.stem[:80],
         title=title or words.title or clean(path.stem),
         path=path,
-        sha256=sha256 or file_sha256(path),
+        sha256=sha256,
         size_bytes=header.size_bytes,
         family=family,
         layout=_layout(groups),
@@ -55,7 +73,11 @@ def inspect(
         licence=words.licence,
         strength=1.0 if words.strength is None else words.strength,
         source=source or words.source or "file",
-        base=words.base or (_other_base(header) if family == "other" else ""),
+        base=_base(words.base, _other_base(header, settings) if family == "other" else ""),
+        told_hash=_told_hash(header),
+        settings=settings,
+        extras=extras(left),
+        hashes=hashes,
     )
 
 
@@ -71,32 +93,32 @@ def file_sha256(path: Path) -> str:
 def _kind(kinds: Iterable[Kind]) -> Kind:
     """The kind of a file from those of its layers: what is hardest to mix names it."""
     found = set(kinds)
-    if found & set(MIXED):
-        found.discard("other")
+    if found - set(REFUSED):
+        found -= set(REFUSED)  # what can be mixed is, and the verdict tells the rest
     return max(found, key=_KINDS.index, default="lora")
 
 
-def _ranks(header: Header, groups: list[Group]) -> tuple[set[int], set[float], bool]:
-    """(ranks, alphas, whether the file tells every alpha)."""
-    settings = read_peft_settings(header)
+def _told_hash(header: Header) -> str:
+    told = header.metadata.get("sshs_model_hash", "").lower()
+    return told if re.fullmatch(r"(0x)?[0-9a-f]{12,64}", told) else ""
+
+
+def _ranks(
+    header: Header, groups: list[Group], settings: PeftSettings
+) -> tuple[set[int], set[float], bool]:
+    """(ranks, alphas, whether every alpha is told)."""
     ranks: set[int] = set()
     alphas: set[float] = set()
     told = True
     for group in groups:
-        if kind_of(group.roles, header) not in (*MIXED, "dora") or not _is_pair(group):
+        rank = group_rank(header, group)
+        if not rank:
             continue
-        rank = pair_rank(header, group.roles)
-        alpha = header.scalars.get(group.roles.get("alpha", ""))
-        if alpha is None:
-            alpha, _ = settings.alpha(group.part, group.stem)
+        alpha, _ = told_alpha(header, group, group.stem, settings)
         told = told and alpha is not None
         ranks.add(rank)
         alphas.add(float(rank) if alpha is None else alpha)
     return ranks, alphas, told and bool(ranks)
-
-
-def _is_pair(group: Group) -> bool:
-    return "down" in group.roles and "up" in group.roles
 
 
 def _layout(groups: list[Group]) -> Layout:
@@ -131,9 +153,16 @@ _CONVOLUTION = re.compile(
 )
 
 
-def _family(header: Header, grouped: tuple[list[Group], list[str]]) -> Family:
-    """The family whose modules and shapes fit best; words count only where two fit alike."""
-    shares = {family: fit_family(header, family, grouped).share for family in FAMILIES}
+def _family(
+    header: Header, settings: PeftSettings, grouped: tuple[list[Group], list[str]]
+) -> Family:
+    """The family whose modules and shapes fit best; words count only where two fit alike.
+
+    A LoRA for FLUX.1 may hold the text encoder of Stable Diffusion 1, which does not make it one.
+    """
+    if other_model({key: entry.shape for key, entry in header.entries.items()}):
+        return "other"
+    shares = {family: fit_family(header, family, settings, grouped).share for family in FAMILIES}
     best = max(shares.values())
     if best <= 0:
         return "other"
@@ -146,24 +175,21 @@ def _family(header: Header, grouped: tuple[list[Group], list[str]]) -> Family:
     return "sdxl" if is_xl and "sdxl" in alike else alike[0]
 
 
-def _other_base(header: Header) -> str:
+def _base(told: str, shown: str) -> str:
+    """The base model's name: by what shapes show, unless they leave it open."""
+    return shown if shown and (" or " not in shown or not told) else told
+
+
+def _other_base(header: Header, settings: PeftSettings) -> str:
     """The kind of model that a LoRA for no family was made for, where names or shapes tell."""
     bundled = bundled_models()[DEFAULT_MODEL]
     with suppress(ModelUnavailable):
-        if fit(header, model_modules(bundled) or {}).share >= _IS_FOR:
+        if fit(header, model_modules(bundled) or {}, settings).share >= _IS_FOR:
             return bundled.title.removesuffix(" (bundled)")
-    for pattern, title in _OTHERS.items():
-        if any(re.search(pattern, key) for key in header.entries):
-            return title
-    return ""
+    return other_model({key: entry.shape for key, entry in header.entries.items()})
 
 
 _IS_FOR = 0.95  # of the keys that apply
-_OTHERS = {
-    r"double_blocks|single_transformer_blocks|single_blocks": "Flux",
-    r"joint_blocks|transformer_blocks.\d+.attn.add_[kqv]_proj": "Stable Diffusion 3",
-    r"lora_prior_|lora_te_.*_cascade": "Stable Cascade",
-}
 
 
 def _what_else(header: Header) -> str:

@@ -1,17 +1,19 @@
 """Adapters on the Hugging Face Hub: `owner/name`, `owner/name@revision:folder/file.safetensors`.
 
-Nothing is fetched but by `fetch`, and of a repository only one safetensors file and its README.
+Nothing is fetched but by `fetch`, and of a repository only one safetensors file, PEFT's settings
+beside it (they hold its alpha), and the README.
 """
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdgen.adapters.header import FILE_BYTES_MAX
+from sdgen.adapters.header import too_large
+from sdgen.adapters.peft_settings import CONFIG_BYTES_MAX, CONFIG_FILE
 from sdgen.errors import AdapterUnavailable
 from sdgen.hub_errors import hub_errors
 from sdgen.model_files import progress_class
@@ -55,7 +57,7 @@ class HubId:
 class Fetched:
     """A fetched file in a scratch folder."""
 
-    path: Path
+    path: Path  # with adapter_config.json beside it, where the repository has one there
     title: str
     source: str  # "hub:owner/name@revision:file"
 
@@ -76,20 +78,36 @@ def parse_hub_id(text: str) -> HubId:
     return HubId(match["repo"], match["revision"] or "main", match["file"] or "")
 
 
-def download_size(wanted: HubId, endpoint: str | None = None) -> int:
-    """Bytes of the file. Asks the Hub. Raises AdapterUnavailable with one sentence."""
-    return _look_up(wanted, endpoint)[1]
+@dataclass(frozen=True)
+class _Listed:
+    """What of a repository is to be fetched."""
+
+    name: str
+    size: int  # bytes
+    card: str  # "" where there is none, also below
+    config: str
+
+
+def download_size(wanted: HubId, bytes_max: int, endpoint: str | None = None) -> int:
+    """Bytes of the file. Asks the Hub.
+
+    Raises AdapterUnavailable with one sentence, also for a file above bytes_max.
+    """
+    return _look_up(wanted, bytes_max, endpoint).size
 
 
 @contextmanager
 def fetch(
-    wanted: HubId, endpoint: str | None = None, on_progress: OnProgress | None = None
+    wanted: HubId,
+    bytes_max: int,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Fetched]:
-    """The file in a scratch folder that goes when the `with` ends, its card beside it.
+    """The file in a scratch folder that goes when the `with` ends, its card and settings beside it.
 
-    Raises AdapterUnavailable with one sentence.
+    Raises AdapterUnavailable with one sentence, also for a file above bytes_max.
     """
-    name, size, has_card = _look_up(wanted, endpoint)
+    listed = _look_up(wanted, bytes_max, endpoint)
     source = HubSource(wanted.repo, wanted.revision)
     with tempfile.TemporaryDirectory(prefix="sdgen-adapter-") as scratch:
         with hub_errors(source, AdapterUnavailable):
@@ -107,18 +125,20 @@ def fetch(
                     )
                 )
 
-            path = get(name, progress_class(on_progress, size, counts=""))
-            if has_card:
-                path.with_suffix(".md").write_bytes(get("README.md").read_bytes())
+            path = get(listed.name, progress_class(on_progress, listed.size, counts=""))
+            if listed.card:
+                path.with_suffix(".md").write_bytes(get(listed.card).read_bytes())
+            if listed.config:
+                get(listed.config)
         if on_progress is not None:
-            on_progress(size, size)
+            on_progress(listed.size, listed.size)
         title = wanted.repo.partition("/")[2]
-        full = HubId(wanted.repo, wanted.revision, name)
+        full = HubId(wanted.repo, wanted.revision, listed.name)
         yield Fetched(path, title, f"hub:{full}")
 
 
-def _look_up(wanted: HubId, endpoint: str | None) -> tuple[str, int, bool]:
-    """(name of the file, its bytes, whether there is a README). Raises AdapterUnavailable."""
+def _look_up(wanted: HubId, bytes_max: int, endpoint: str | None) -> _Listed:
+    """Raises AdapterUnavailable."""
     with hub_errors(HubSource(wanted.repo, wanted.revision), AdapterUnavailable):
         from huggingface_hub import HfApi
 
@@ -127,12 +147,20 @@ def _look_up(wanted: HubId, endpoint: str | None) -> tuple[str, int, bool]:
         )
         sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
     name = _choose(wanted, sizes)
-    if sizes[name] > FILE_BYTES_MAX:
-        raise AdapterUnavailable(
-            f"'{name}' of '{wanted.repo}' has {sizes[name] / 1e6:,.0f} MB; a LoRA of at most "
-            f"{FILE_BYTES_MAX / 1e6:.0f} MB is taken."
-        )
-    return name, sizes[name], "README.md" in sizes
+    if sizes[name] > bytes_max:
+        raise AdapterUnavailable(f"'{name}' of '{wanted.repo}': {too_large(sizes[name], bytes_max)}")
+    card = "README.md" if "README.md" in sizes else ""
+    return _Listed(name, sizes[name], card, _config_of(name, sizes))
+
+
+def _config_of(name: str, sizes: Mapping[str, int]) -> str:
+    """PEFT's settings of a file; "" where there are none, or they may be another file's."""
+    folder, slash, file = name.rpartition("/")
+    config = f"{folder}{slash}{CONFIG_FILE}"
+    if not 0 < sizes.get(config, 0) <= CONFIG_BYTES_MAX:
+        return ""
+    others = [n for n in sizes if n.endswith(".safetensors") and n.rpartition("/")[0] == folder]
+    return config if file.startswith("adapter_model") or others == [name] else ""
 
 
 def _choose(wanted: HubId, sizes: dict[str, int]) -> str:

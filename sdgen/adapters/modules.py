@@ -1,4 +1,4 @@
-"""The Linear and convolution modules of a base model, and the shapes of their weights.
+"""The Linear, convolution and norm modules of a base model, and the shapes of their weights.
 
 Taken from the headers of its files where they are on this machine, else from the table of its
 family, so that a model has its verdict before it is fetched.
@@ -80,7 +80,7 @@ def _shapes(file: Path, mtime_ns: int, size: int) -> Mapping[str, tuple[int, ...
     return {
         key.removesuffix(".weight").removeprefix("text_model."): entry.shape
         for key, entry in read_header(file).items()
-        if key.endswith(".weight") and len(entry.shape) in (2, 4) and "embedding.w" not in key
+        if key.endswith(".weight") and len(entry.shape) in (1, 2, 4) and "embedding.w" not in key
     }
 
 

@@ -13,13 +13,19 @@ _FLAT: dict[str, Part] = {
     "lora_te2_": "text_encoder_2",
     "lora_te_": "text_encoder",
 }
+_LYCORIS = "lycoris_"  # of LyCORIS' own wrapper; it names no part
 _DOTTED: dict[str, Part] = {
     "unet.": "unet",
+    "model.diffusion_model.": "unet",
     "diffusion_model.": "unet",
     "text_encoder_2.": "text_encoder_2",
     "text_encoder.": "text_encoder",
     "text_encoders.clip_l.transformer.": "text_encoder",
     "text_encoders.clip_g.transformer.": "text_encoder_2",
+    "clip_l.transformer.": "text_encoder",
+    "clip_g.transformer.": "text_encoder_2",
+    "cond_stage_model.transformer.": "text_encoder",
+    "conditioner.embedders.0.transformer.": "text_encoder",
 }
 _BARE: dict[str, Part] = {  # how names begin in files without prefixes
     "down_blocks.": "unet",
@@ -29,11 +35,13 @@ _BARE: dict[str, Part] = {  # how names begin in files without prefixes
     "add_embedding.": "unet",
     "conv_in": "unet",
     "conv_out": "unet",
+    "conv_norm_out": "unet",
     "input_blocks.": "unet",
     "middle_block.": "unet",
     "output_blocks.": "unet",
     "text_model.": "text_encoder",
     "encoder.layers.": "text_encoder",
+    "final_layer_norm": "text_encoder",
 }
 # Old diffusers named the projections of CLIP like those of the UNet.
 _OLD_CLIP = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
@@ -44,6 +52,10 @@ def split_part(stem: str) -> tuple[Part, str, bool] | None:
     for start, part in _FLAT.items():
         if stem.startswith(start):
             return part, stem.removeprefix(start).removeprefix("text_model_"), True
+    if stem.startswith(_LYCORIS):
+        rest = stem.removeprefix(_LYCORIS)
+        is_text = rest.startswith(("text_model_", "encoder_layers_"))
+        return "text_encoder" if is_text else "unet", rest.removeprefix("text_model_"), True
     stem = stem.removeprefix("base_model.model.")
     for start, part in (_DOTTED | _BARE).items():
         if stem.startswith(start):
@@ -87,6 +99,7 @@ class Resolver:
 
 _LDM_ENDS = {
     "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
     "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
@@ -94,6 +107,8 @@ _LDM_ENDS = {
     "add_embedding.linear_2": "label_emb.0.2",
 }
 _LDM_RESNET = {
+    "norm1": "in_layers.0",
+    "norm2": "out_layers.0",
     "conv1": "in_layers.2",
     "conv2": "out_layers.3",
     "time_emb_proj": "emb_layers.1",
@@ -139,4 +154,10 @@ def _inner(sort: str, rest: str) -> str:
 
 def is_like_a_lora(key: str) -> bool:
     """Whether a key is one of a LoRA for whatever model, for example for Flux."""
-    return ".lora_" in key or ".lora." in key or key.startswith("lora_")
+    return bool(_LIKE.search(key))
+
+
+_LIKE = re.compile(
+    r"\.lora_|\.lora\.|_lora\.(up|down)\.|\A(lora|lycoris)_|\.hada_w|\.lokr_w|\.oft_|\.diff(_[bm])?\Z"
+    r"|\.dora_scale\Z|\.[wb]_norm\Z"
+)

@@ -1,13 +1,32 @@
 """What the doctor says about one LoRA file: the facts, and the verdict for a model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from sdgen.adapters.peft_settings import PeftSettings
+from sdgen.file_hashes import tensor_sha256
+
 Family = Literal["sd1", "sd2", "sdxl", "other"]  # of the base model that it was made for
 Layout = Literal["kohya", "peft", "diffusers", "diffusers-old", "other"]  # how its keys are named
-Kind = Literal["lora", "locon", "dora", "loha", "lokr", "oft", "other"]  # locon: convolutions too
+# locon: convolutions too; full: whole weights and biases (.diff)
+Kind = Literal["lora", "locon", "full", "loha", "lokr", "dora", "oft", "glora", "ia3", "other"]
 Level = Literal["fits", "warns", "refused"]
+
+KIND_TITLES: Mapping[Kind, str] = {
+    "lora": "LoRA",
+    "locon": "LoRA",
+    "full": "LoRA of whole weights",
+    "loha": "LoHa",
+    "lokr": "LoKr",
+    "dora": "DoRA",
+    "oft": "OFT",
+    "glora": "GLoRA",
+    "ia3": "(IA)^3",
+    "other": "LoRA of an unknown kind",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +62,27 @@ class AdapterReport:
     strength: float  # recommended; 1.0 where nothing says so
     source: str  # "bundled", "upload", "file", "trained", or "hub:owner/name@revision:file"
     base: str  # the base model as the file names it; "" where it does not
-    tensor_sha256: str = ""  # hex, of the bytes behind the header, as A1111 takes it; "": not known
+    told_hash: str = ""  # sshs_model_hash of its metadata, which A1111 believes
+    # What PEFT wrote of it, in the file or in a file beside it.
+    settings: PeftSettings = field(default=PeftSettings(), repr=False, hash=False)
+    extras: tuple[str, ...] = ()  # what it carries that is no LoRA's and is not used
+    # Where its hashes are remembered between runs; None: not at all.
+    hashes: Path | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def tensor_sha256(self) -> str:
+        """SHA-256 of all bytes behind the header, hex, by which A1111 and kohya's tools know the
+        file ("Lora hashes", sshs_model_hash); "" where it cannot be read. Read once."""
+        try:
+            return tensor_sha256(self.path, self.hashes)
+        except OSError:
+            return ""
+
+    @property
+    def a1111_hash(self) -> str:
+        """The twelve digits by which A1111 finds the file: of the hash that its metadata tells, as
+        kohya's scripts and LyCORIS write it, else of `tensor_sha256`; "" where that is unknown."""
+        return (self.told_hash or self.tensor_sha256)[:12]
 
 
 @dataclass(frozen=True)

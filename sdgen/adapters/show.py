@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from sdgen.adapters.fit import KIND_TITLES
-from sdgen.adapters.report import AdapterReport, Kind, Layout, Verdict
+from sdgen.adapters.report import KIND_TITLES, AdapterReport, Kind, Layout, Verdict
 from sdgen.adapters.verdict import FAMILY_TITLES
 
 LAYOUT_TITLES: dict[Layout, str] = {
@@ -13,6 +12,7 @@ LAYOUT_TITLES: dict[Layout, str] = {
     "diffusers-old": "diffusers of 2023",
     "other": "not known",
 }
+_OWN = ("path", "parts", "settings", "hashes", "told_hash")
 _KIND_TITLES: dict[Kind, str] = {**KIND_TITLES, "locon": "LoCon (LoRA with convolutions)"}
 
 
@@ -22,9 +22,9 @@ def family_title(report: AdapterReport) -> str:
 
 
 def report_fields(report: AdapterReport, verdict: Verdict | None = None) -> dict[str, object]:
-    """All of a report but its path, ready for JSON."""
+    """A report ready for JSON, but for its path and what sdgen alone needs of it."""
     fields: dict[str, object] = {
-        name: value for name, value in vars(report).items() if name not in ("path", "parts")
+        name: getattr(report, name) for name in report.__dataclass_fields__ if name not in _OWN
     }
     fields["parts"] = dict(vars(report.parts))
     if verdict is not None:
@@ -54,6 +54,7 @@ def report_lines(report: AdapterReport, verdict: Verdict | None = None) -> Itera
         "strength": f"{report.strength:g}",
         "size": f"{report.size_bytes / 1e6:.1f} MB",
         "source": report.source,
+        "carries": ", ".join(report.extras) + " (not used)" if report.extras else "",
         "sha256": report.sha256,
     }
     for name, value in facts.items():

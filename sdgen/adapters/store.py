@@ -10,6 +10,7 @@ import shutil
 import time
 from pathlib import Path
 
+from sdgen.adapters.peft_settings import KEPT_SUFFIX, NAME_DIGITS, PeftSettings, kept_text
 from sdgen.adapters.report import AdapterReport
 from sdgen.atomic_write import make_folder, sync_folder
 from sdgen.data_folder import make_data_folder
@@ -19,7 +20,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _STUMP = ".sdgen-"  # how names of files begin that are being written
 _STUMPS = (f"{_STUMP}*.tmp", ".hashes.*.tmp")  # ours, and those of the remembered hashes
-_NAME_DIGITS = 12  # of the SHA-256, hex: a name for people that no two files share by chance
 
 
 def adapters_folder(data_dir: Path) -> Path:
@@ -35,11 +35,13 @@ def slug(text: str) -> str:
 def keep_file(folder: Path, report: AdapterReport) -> str:
     """Copy an examined file into the folder under the name of its content; returns the name.
 
-    Beside it lies a .json with title, source and the words of its card. What is there already
-    stays. Raises StorageFailed; then nothing is left behind.
+    Beside it lies a .json with title, source and the words of its card, and PEFT's settings where
+    the file itself does not tell them. What is there already stays. Raises StorageFailed; then
+    nothing is left behind.
     """
-    name = report.sha256[:_NAME_DIGITS]
+    name = report.sha256[:NAME_DIGITS]
     path = folder / f"{name}.safetensors"
+    was_here = path.is_file()
     words = {
         "title": report.title,
         "source": report.source,
@@ -53,24 +55,43 @@ def keep_file(folder: Path, report: AdapterReport) -> str:
         make_folder(folder)
         if not path.is_file() or path.stat().st_size != report.size_bytes:
             _write(path.with_suffix(".json"), json.dumps(words, indent=1).encode())
+            keep_settings(folder, report.sha256, report.settings)
             _copy(report.path, path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            if not path.is_file():
+            if not was_here:
                 path.with_suffix(".json").unlink(missing_ok=True)
+                _settings(folder, report.sha256).unlink(missing_ok=True)
         raise StorageFailed(_sentence(error)) from error
     return name
 
 
-def remove_file(path: Path) -> None:
-    """Delete an adapter and what lies beside it under its name. Raises StorageFailed."""
+def keep_settings(folder: Path, sha256: str, settings: PeftSettings) -> bool:
+    """Write PEFT's settings of the file with that hash, where its own metadata does not tell them
+    and none are there; True when they were written. Raises OSError."""
+    text, path = kept_text(settings), _settings(folder, sha256)
+    if not text or path.is_file():
+        return False
+    _write(path, text.encode())
+    return True
+
+
+def remove_file(path: Path, sha256: str = "") -> None:
+    """Delete an adapter and what lies beside it under its name, and the settings of the file with
+    that hash. Raises StorageFailed."""
     try:
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)
+        if sha256:
+            _settings(path.parent, sha256).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             sync_folder(path.parent)
     except OSError as error:
         raise StorageFailed(f"The LoRA could not be deleted: {error.strerror}.") from error
+
+
+def _settings(folder: Path, sha256: str) -> Path:
+    return folder / f"{sha256[:NAME_DIGITS]}{KEPT_SUFFIX}"
 
 
 def remove_stumps(folder: Path, older_than: float = 60.0) -> None:
@@ -89,7 +110,7 @@ def remove_stumps(folder: Path, older_than: float = 60.0) -> None:
 
 def _is_alone(words: Path) -> bool:
     """True for the words of a file that was to be copied after them. Other files are not ours."""
-    kept = re.fullmatch(f"[0-9a-f]{{{_NAME_DIGITS}}}", words.stem)
+    kept = re.fullmatch(f"[0-9a-f]{{{NAME_DIGITS}}}", words.stem)
     return kept is not None and not words.with_suffix(".safetensors").exists()
 
 

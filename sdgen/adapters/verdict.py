@@ -3,10 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-from sdgen.adapters.fit import KIND_TITLES, Fit, fit
+from sdgen.adapters.fit import Fit, fit
 from sdgen.adapters.header import read_header
 from sdgen.adapters.modules import family_of_modules, model_modules
-from sdgen.adapters.report import AdapterReport, Family, Kind, Verdict
+from sdgen.adapters.other_models import other_model
+from sdgen.adapters.report import KIND_TITLES, AdapterReport, Family, Kind, Verdict
 from sdgen.models import ModelSpec
 
 WARNS_BELOW = 0.95  # share of the keys
@@ -40,30 +41,47 @@ def verdict(report: AdapterReport, spec: ModelSpec, hub_cache: Path | None = Non
             f"{spec.title} takes no LoRA here: they are mixed into Stable Diffusion 1.x, 2.x "
             "and XL only.",
         )
-    found = fit(read_header(report.path), modules)
+    header = read_header(report.path)
+    found = fit(header, modules, report.settings)
     family = family_of_modules(modules)
     is_foreign = family is not None and report.family not in (family, "other")
+    if report.family == "other":  # a text encoder may fit all the same
+        is_foreign = bool(other_model({key: entry.shape for key, entry in header.entries.items()}))
     if found.share == 0 or (is_foreign and found.share < WARNS_BELOW):
         # Some shapes of two families are alike, but not what they mean.
         words = _mismatch(report, spec, found, same_family=report.family == family)
+        if found.share == 0 and found.unmixed is not None:
+            words = unsupported(found.unmixed)
         return Verdict("refused", found.share, words, _left_out(found))
-    if found.unmixed is not None:
-        return Verdict("refused", 0.0, unsupported(found.unmixed), _left_out(found))
     if found.share < WARNS_BELOW:
-        return Verdict("warns", found.share, _partly(found, spec), _left_out(found))
+        words = _partly(found, spec) + _beside(report)
+        return Verdict("warns", found.share, words, _left_out(found))
     words = f"It fits {spec.title}."
     if found.left_out:
         words = f"It fits {spec.title}, but for {_percent(1 - found.share)} of it."
-    return Verdict("fits", found.share, words, _left_out(found))
+    return Verdict("fits", found.share, words + _beside(report), _left_out(found))
+
+
+def _beside(report: AdapterReport) -> str:
+    """What else must be known of a file that fits: alpha that it does not tell, what is unused."""
+    words = ""
+    if report.layout == "peft" and report.ranks and not report.alpha_is_told:
+        words += (
+            " It tells no alpha, so alpha counts as equal to the rank; if an adapter_config.json "
+            "came with it, add the two together."
+        )
+    if report.extras:
+        words += f" Not used is what it carries beside: {', '.join(report.extras[:5])}."
+    return words
 
 
 def unsupported(kind: Kind) -> str:
     """Why adapters of a kind are refused, as a sentence."""
     what = KIND_TITLES[kind]
-    article = "an" if what[0] in "AEIO" else "a"
+    article = "an" if what[0] in "AEIO(" else "a"
     return (
         f"This is {article} {what}, which cannot be mixed into a batch like a LoRA; "
-        "look for a plain LoRA (or LoCon) of the same subject."
+        "look for a LoRA, LoCon, LoHa, LoKr or DoRA of the same subject."
     )
 
 

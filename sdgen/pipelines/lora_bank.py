@@ -44,9 +44,7 @@ class LoadedAdapter:
     @cached_property
     def bytes(self) -> int:
         """Memory of its tensors."""
-        return sum(
-            layer.bytes for weights in self.parts.values() for layer in weights.layers.values()
-        )
+        return sum(weights.bytes for weights in self.parts.values())
 
 
 class AdapterSet:
@@ -107,7 +105,7 @@ class LoraBank:
         stamp = _stamp(path)
         known = self._reports.get(path)
         if known is None or known[0] != stamp:
-            known = (stamp, inspect(path))
+            known = (stamp, inspect(path, bytes_max=None))
             self._reports[path] = known
         return known[1]
 
@@ -176,7 +174,13 @@ class LoraBank:
         stamp = self._reports[path][0]  # of the very file that was inspected
         modules = {part: rows.modules for part, rows in self._rows.items()}
         weights = read_weights(
-            path, report.title, report.sha256, modules, self._device, self._dtype
+            path,
+            report.title,
+            report.sha256,
+            modules,
+            self._device,
+            self._dtype,
+            report.settings,
         )
         if _stamp(path) != stamp:
             raise AdapterUnavailable(

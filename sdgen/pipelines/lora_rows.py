@@ -8,12 +8,13 @@ batch does.
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from torch import nn
 
+from sdgen.pipelines.lora_changes import Change, ChangePiece, change_hook
 from sdgen.pipelines.lora_layers import Hook, LayerWeights, Piece, hook_for
 
 COMPOSITIONS = 4  # kept: batches that take turns need not stack anew at every step
@@ -25,6 +26,13 @@ class PartWeights:
 
     key: str  # tells equal weights: the file's hash
     layers: Mapping[str, LayerWeights]
+    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)  # beside plain pairs
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its tensors."""
+        changes = sum(change.bytes for found in self.changes.values() for change in found)
+        return changes + sum(layer.bytes for layer in self.layers.values())
 
 
 RowSet = tuple[tuple[PartWeights, float], ...]  # the adapters of a row with their strengths
@@ -46,7 +54,7 @@ class LoraRows:
         self.modules = {  # without the level that transformers 5.6 dropped
             name.removeprefix("text_model."): module
             for name, module in root.named_modules()
-            if isinstance(module, nn.Linear | nn.Conv2d)
+            if isinstance(module, nn.Linear | nn.Conv2d) or _is_norm(module)
         }
         self._memory = memory
         self._plans: OrderedDict[tuple[Any, ...], _Plan] = OrderedDict()
@@ -103,11 +111,19 @@ class LoraRows:
                 sets.append((group[0], start, start + len(group)))
             start += len(group)
         pieces: dict[str, list[Piece]] = {}
+        changes: dict[str, list[ChangePiece]] = {}
         for row_set, start, stop in sets:
             for weights, strength in row_set:
                 for name, layer in weights.layers.items():
                     pieces.setdefault(name, []).append(Piece(start, stop, layer, strength))
-        hooks: list[tuple[nn.Module, Hook]] = []
+                for name, made in weights.changes.items():
+                    changes.setdefault(name, []).extend(
+                        ChangePiece(start, stop, change, strength) for change in made
+                    )
+        hooks: list[tuple[nn.Module, Hook]] = [  # before the pairs: see change_hook
+            (self.modules[name], change_hook(self.modules[name], found))
+            for name, found in changes.items()
+        ]
         taken = 0
         for name, found in pieces.items():
             module = self.modules[name]
@@ -115,6 +131,10 @@ class LoraRows:
             hooks.append((module, hook))
             taken += size
         return _Plan(tuple(hooks), taken)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.LayerNorm | nn.GroupNorm) and module.weight is not None
 
 
 def _key(row: RowSet) -> tuple[tuple[str, float], ...]:

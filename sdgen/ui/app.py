@@ -26,8 +26,8 @@ from sdgen.web.wall import user_of
 
 HERE = Path(__file__).parent
 CACHE_CHECK, CACHE_AGE = 3600, 24 * 3600  # seconds; Gradio's copies of pictures live a day
-# Uploads pass Gradio before our own limits see them: adapters may have 512 MB, pictures less.
-LARGEST_FILE, LARGEST_FILE_OF_STRANGERS = "513mb", "32mb"
+# Uploads pass Gradio before our own limits see them: adapters may be large, strangers add none.
+LARGEST_FILE_OF_STRANGERS = "32mb"
 # One request may bring several, e.g. the photos of a training. Bytes.
 LARGEST_UPLOAD, LARGEST_UPLOAD_OF_STRANGERS = 2**31, 33 * 2**20
 STYLES = ("style", "enhance", "adapters", "gallery")
@@ -164,7 +164,9 @@ def launch_options(studio: Studio, settings: Settings, on_space: bool = False) -
         "show_error": False,  # an exception's text may hold what no stranger should read
         "run_history": False,  # it would keep every prompt in the browser, and dead links
         "enable_monitoring": False,
-        "max_file_size": LARGEST_FILE_OF_STRANGERS if strangers else LARGEST_FILE,
+        "max_file_size": LARGEST_FILE_OF_STRANGERS
+        if strangers
+        else f"{settings.max_adapter_mb + 1}mb",
         "ssr_mode": False,
         "strict_cors": True,
         "allowed_paths": [],  # pages have sdgen/web/files.py, programs Gradio's cache

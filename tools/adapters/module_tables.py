@@ -16,6 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from sdgen.adapters.modules import TABLES
 
+CHANGEABLE = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.LayerNorm, torch.nn.GroupNorm)
 CROSS_ATTENTION = (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D")
 SD: dict[str, Any] = {"sample_size": 64, "block_out_channels": (320, 640, 1280, 1280)}
 UNETS: dict[str, dict[str, Any]] = {  # of the unet/config.json files on the Hub
@@ -59,12 +60,12 @@ def family_models(family: str) -> dict[str, torch.nn.Module]:
 
 
 def shapes(parts: dict[str, torch.nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Every Linear and Conv2d module with its part before its name, and its weight's shape."""
+    """Every Linear, Conv2d and norm with its part before its name, and its weight's shape."""
     return {
         f"{part}.{name.removeprefix('text_model.')}": tuple(module.weight.shape)
         for part, model in parts.items()
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+        if isinstance(module, CHANGEABLE)
     }
 
 
