@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from lora.config import InvalidRecipe, TrainingRecipe
 from lora.runs import RunFolder, Status, new_run_folder, write_whole
 from sdgen.config import read_settings
 from sdgen.errors import ModelUnavailable, SdgenError, SettingError
+
+if TYPE_CHECKING:
+    from lora.evaluate import Choice
 
 EXIT_CODES = """Exit codes: 0 done, or stopped with a checkpoint; 1 failed; 2 wrong usage, or a
 recipe out of bounds; 3 the base model cannot be had, or needs a download first."""
@@ -161,13 +164,10 @@ def export(
 ) -> None:
     """Write a checkpoint as files for this app, diffusers and kohya's tools, each proven."""
     with _sentences():
-        from lora.evaluate import choose, read_scores
         from lora.export import export as write
 
         run = RunFolder(folder)
-        choice = read_scores(run).choice
-        if step is not None or strength is not None:
-            choice = choose(run, step or choice.step, strength or choice.strength).scores.choice
+        choice = _choice(run, step, strength)
         data = read_settings(data_dir=data_dir).data_dir
         done = write(run, choice.step, choice.strength, data, captions=captions)
         files = [str(path) for path in done.paths]
@@ -182,6 +182,26 @@ def export(
         errors.print(done.sentence(), markup=False)
         for path in files:
             print(path)  # noqa: T201
+
+
+def _choice(run: RunFolder, step: int | None, strength: float | None) -> "Choice":
+    """What to export: what was measured, overruled by what is given; with both given, nothing
+    need be measured. Raises EvaluationFailed."""
+    from lora.evaluate import EvaluationFailed, by_hand, choose, read_scores
+
+    try:
+        choice = read_scores(run).choice
+    except EvaluationFailed as error:
+        if step is None or strength is None:
+            raise EvaluationFailed(
+                f"{error} To export all the same, give both --step and --strength."
+            ) from error
+        return by_hand(run, step, strength)
+    if step is None and strength is None:
+        return choice
+    step = choice.step if step is None else step
+    strength = choice.strength if strength is None else strength
+    return choose(run, step, strength).scores.choice
 
 
 @app.command("_run", hidden=True)

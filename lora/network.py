@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from lora.base import Base
@@ -172,7 +172,8 @@ def _add(module: Any, targets: Sequence[str], rank: int) -> None:
     config = LoraConfig(
         r=rank, lora_alpha=rank, target_modules=list(targets), init_lora_weights=False
     )
-    module.add_adapter(config, ADAPTER)
+    # Not the module's own add_adapter: that of transformers looks at PEFT's version first.
+    inject_adapter_in_model(config, module, ADAPTER)
     for name, weights in module.named_parameters():
         if ".lora_" in name:
             weights.data = weights.data.to(torch.float32)

@@ -331,8 +331,8 @@ def test_repositories_without_one_adapter(
 
 def test_a_file_of_the_hub_that_is_too_large_is_not_fetched(data: Path, repo: Path) -> None:
     with fake_hub(someone__cat=repo) as hub:
-        hub.sizes["pytorch_lora_weights.safetensors"] = 600_000_000
-        with pytest.raises(AdapterUnavailable, match="600 MB"):
+        hub.sizes["pytorch_lora_weights.safetensors"] = 2_100_000_000
+        with pytest.raises(AdapterUnavailable, match="2,100 MB"):
             Catalogue(data, endpoint=hub.endpoint).fetch("someone/cat")
         assert hub.fetched == []
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from lora.export.loading import load_lora_file
 from sdgen.adapters.header import read_header
 from sdgen.adapters.keys import FileLayer, layers
 from tests import adapter_files
@@ -107,7 +108,7 @@ def test_a_unet_saved_by_peft_itself_is_read(tmp_path: Path) -> None:
 
 def from_diffusers(pipe: Any, path: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor, float]]:
     """What diffusers loads from a file: module -> (down, up, what their product is scaled with)."""
-    pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name="x")
+    load_lora_file(pipe, path, "x")
     try:
         return {
             f"{part}.{name.removeprefix('text_model.')}": (

@@ -180,27 +180,47 @@ def test_a_middle_of_locon_fits(tiny: tuple[Any, ModelSpec], tmp_path: Path) -> 
 STEM = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 TARGET = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 PLAIN = {f"{STEM}.lora_down.weight": torch.ones(2, 32), f"{STEM}.lora_up.weight": torch.ones(32, 2)}
-KINDS: dict[str, dict[str, torch.Tensor]] = {
+PEFT_PLAIN = {
+    f"unet.{TARGET}.lora_A.weight": torch.ones(2, 32),
+    f"unet.{TARGET}.lora_B.weight": torch.ones(32, 2),
+}
+MIXED: dict[str, dict[str, torch.Tensor]] = {
     "dora": {**PLAIN, f"{STEM}.dora_scale": torch.ones(32, 1)},
-    "dora-peft": {
-        f"unet.{TARGET}.lora_A.weight": torch.ones(2, 32),
-        f"unet.{TARGET}.lora_B.weight": torch.ones(32, 2),
-        f"unet.{TARGET}.lora_magnitude_vector": torch.ones(32),
+    "dora-inputs": {**PLAIN, f"{STEM}.dora_scale": torch.ones(1, 32)},
+    "dora-peft": {**PEFT_PLAIN, f"unet.{TARGET}.lora_magnitude_vector": torch.ones(32)},
+    "dora-peft-named": {
+        **PEFT_PLAIN, f"unet.{TARGET}.lora_magnitude_vector.my-style.weight": torch.ones(32)
     },
+    "dora-ai-toolkit": {**PLAIN, f"{STEM}.magnitude": torch.ones(32)},
     "loha": {
         f"{STEM}.hada_w{n}_{half}": torch.ones(*shape)
         for n in (1, 2)
         for half, shape in (("a", (32, 2)), ("b", (2, 32)))
     },
     "lokr": {f"{STEM}.lokr_w1": torch.ones(4, 4), f"{STEM}.lokr_w2": torch.ones(8, 8)},
+    "full": {f"{STEM}.diff": torch.ones(32, 32)},
+    "full-norm": {f"{STEM[:-len('attn1_to_q')]}norm1.w_norm": torch.ones(32)},
+    "lora-bias": {**PEFT_PLAIN, f"unet.{TARGET}.lora_B.bias": torch.ones(32)},
+    "lora-diff-b": {**PLAIN, f"{STEM}.diff_b": torch.ones(32)},
+}  # fmt: skip
+KINDS: dict[str, dict[str, torch.Tensor]] = {
     "oft": {f"{STEM}.oft_blocks": torch.ones(4, 8, 8), f"{STEM}.alpha": torch.tensor(1.0)},
-    "other": {f"{STEM}.diff": torch.ones(32, 32)},
-    "other-bias": {
-        f"unet.{TARGET}.lora_A.weight": torch.ones(2, 32),
-        f"unet.{TARGET}.lora_B.weight": torch.ones(32, 2),
-        f"unet.{TARGET}.lora_B.bias": torch.ones(32),
-    },
+    "oft-butterfly": {f"{STEM}.boft_R.default": torch.ones(4, 8, 8)},
+    "glora": {f"{STEM}.{name}.weight": torch.ones(32, 32) for name in ("a1", "a2", "b1", "b2")},
+    "ia3": {f"{STEM}.on_input": torch.tensor([True])},
 }
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_what_is_mixed_is_named_and_fits(
+    kind: str, tiny: tuple[Any, ModelSpec], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file(MIXED[kind], path)
+    report = inspect(path)
+    assert report.kind == kind.partition("-")[0]
+    found = verdict(report, tiny[1])
+    assert (found.level, found.share) == ("fits", 1.0), found.left_out
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -213,8 +233,7 @@ def test_what_cannot_be_mixed_is_named_and_refused(
     assert report.kind == kind.partition("-")[0]
     found = verdict(report, tiny[1])
     assert found.level == "refused"
-    names = {"dora": "DoRA", "loha": "LoHa", "lokr": "LoKr", "oft": "OFT"}
-    assert names.get(report.kind, "whole weights") in found.sentence
+    assert {"oft": "OFT", "glora": "GLoRA", "ia3": "(IA)^3"}[report.kind] in found.sentence
 
 
 def test_a_plain_lora_of_the_same_module_is_not_refused(

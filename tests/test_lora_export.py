@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from lora.__main__ import app as program
 from lora.base import Base, load_base
 from lora.config import CompleteRecipe, Target
 from lora.dataset import load_dataset
@@ -26,6 +28,7 @@ from lora.export import (
 from lora.export.check import FileCheck, _judge, answers, count_adapters, errors
 from lora.export.describe import Facts, adapter_configs, metadata
 from lora.export.layouts import kohya_layout, kohya_name, peft_layout, ranks_of, stability_name
+from lora.export.loading import load_lora_file
 from lora.export.recipe_in_file import TrainedRecipe, public_settings
 from lora.export.run import _free_name
 from lora.jobs.choice import choose as choose_by_hand
@@ -66,7 +69,7 @@ def trained(model: str, text_encoder: bool = True) -> tuple[Base, CompleteRecipe
 
 def loaded(base: Base, path: Path) -> tuple[dict[str, torch.Tensor], int]:
     """The base's answers with a file in it that diffusers loaded, and how many modules it fills."""
-    base.pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="x")
+    load_lora_file(base.pipe, path, "x")
     try:
         return answers(base, PROMPTS), count_adapters(base.pipe)
     finally:
@@ -368,3 +371,36 @@ def test_another_choice_is_exported_and_the_scores_say_by_whom(
     assert "12345" in run.read_status().message
     assert run.read_status().best_step == step
     assert run.scores.read_bytes() == scores
+
+
+@pytest.mark.slow
+def test_a_run_that_was_not_measured_is_exported_where_both_are_given(
+    finished: tuple[RunFolder, CompleteRecipe, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    run, _, _ = finished
+    step = run.saved_steps()[0]
+    scores = run.scores.read_bytes() if run.scores.is_file() else None
+    run.scores.unlink(missing_ok=True)
+    line = ["export", str(run.path), "--data-dir", str(tmp_path)]
+    try:
+        for given, what in (
+            ([], "give both"),
+            (["--step", str(step)], "give both"),
+            (["--step", "12345", "--strength", "1.0"], "no checkpoint of step 12345"),
+            (["--step", str(step), "--strength", "0"], "more than 0"),
+        ):
+            refused = CliRunner().invoke(program, [*line, *given])
+            assert refused.exit_code == 1
+            assert what in " ".join(refused.stderr.split())
+        done = CliRunner().invoke(program, [*line, "--step", str(step), "--strength", "1.0"])
+        assert done.exit_code == 0, done.stderr
+        assert not run.scores.exists(), "nothing was measured"
+    finally:
+        if scores is not None:
+            run.scores.write_bytes(scores)
+    paths = [Path(path) for path in done.stdout.split()]
+    assert len(paths) == 3
+    assert all(path.is_file() for path in paths)
+    status = run.read_status()
+    assert (status.state, status.best_step, status.best_strength) == ("done", step, 1.0)
+    assert status.reason == f"Step {step} at strength 1 was chosen by hand."

@@ -13,10 +13,11 @@ from diffusers.utils import (
     convert_state_dict_to_kohya,
     logging,
 )
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from lora.export.loading import load_lora_file
 from tests import tiny_models
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -61,7 +62,7 @@ def lora_file(
             config = LoraConfig(
                 r=rank, lora_alpha=alpha or rank, target_modules=list(names), use_rslora=rslora
             )
-            model.add_adapter(config)
+            inject_adapter_in_model(config, model, "default")
             state = get_peft_model_state_dict(model)
             states[part] = {key: torch.randn(v.shape) * size for key, v in state.items()}
     if layout == "kohya":
@@ -96,7 +97,7 @@ def with_loras(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's remarks on loading a second adapter
         for number, (path, _, _) in enumerate(uses):
-            pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"a{number}")
+            load_lora_file(pipe, path, f"a{number}")
         pipe.set_adapters(
             [f"a{number}" for number in range(len(uses))],
             [

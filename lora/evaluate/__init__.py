@@ -36,6 +36,7 @@ __all__ = [
     "Pick",
     "Row",
     "ScoreSheet",
+    "by_hand",
     "choose",
     "evaluate",
     "read_scores",
@@ -92,20 +93,27 @@ def choose(run_folder: RunFolder | Path, step: int, strength: float) -> Pick:
     Also of steps that were not measured, as long as their checkpoint is there.
     """
     run = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
+    choice = by_hand(run, step, strength)
+    sheet = read_scores(run)
+    was = sheet.choice
+    if was.by == "measured" and (was.step, was.strength) != (step, strength):
+        reason = choice.reason.removesuffix(".")
+        reason += f"; by measure it was step {was.step} at strength {was.strength:g}."
+        choice = choice.model_copy(update={"reason": reason})
+    sheet = sheet.model_copy(update={"choice": choice})
+    write_scores(run.scores, sheet)
+    return _pick(sheet)
+
+
+def by_hand(run: RunFolder, step: int, strength: float) -> Choice:
+    """A choice that needs no measuring; nothing is written. Raises EvaluationFailed."""
     if step not in run.saved_steps():
         known = ", ".join(map(str, run.saved_steps())) or "none"
         raise EvaluationFailed(f"There is no checkpoint of step {step}. Saved steps: {known}.")
     if not 0 < strength <= 2:
         raise EvaluationFailed(f"The strength must be more than 0 and at most 2, not {strength}.")
-    sheet = read_scores(run)
-    was = sheet.choice
-    reason = f"Step {step} at strength {strength:g} was chosen by hand"
-    if was.by == "measured" and (was.step, was.strength) != (step, strength):
-        reason += f"; by measure it was step {was.step} at strength {was.strength:g}"
-    choice = Choice(step=step, strength=strength, reason=f"{reason}.", by="user")
-    sheet = sheet.model_copy(update={"choice": choice})
-    write_scores(run.scores, sheet)
-    return _pick(sheet)
+    reason = f"Step {step} at strength {strength:g} was chosen by hand."
+    return Choice(step=step, strength=strength, reason=reason, by="user")
 
 
 def _pick(sheet: ScoreSheet) -> Pick:

@@ -25,6 +25,7 @@ from lora.config import TrainingRecipe
 from lora.draws import generator
 from lora.environment import child_environment
 from lora.export.layouts import ExportFailed
+from lora.export.loading import load_lora_file
 from lora.loss import Text, predict
 from sdgen.config import read_settings
 from sdgen.errors import SdgenError
@@ -188,7 +189,7 @@ def _check(job: Job) -> list[FileCheck]:
         same = SAME_BASE if job.precision == "float32" else OUTPUT_ERROR_BF16
         if any(relative(now[name], plain[name], plain[name]) > same for name in plain):
             raise ExportFailed("the base answers otherwise than it did while training.")
-        base.pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="check")
+        load_lora_file(base.pipe, path, "check")
         got = answers(base, job.prompts)
         output, move = errors(got, plain, trained)
         modules = count_adapters(base.pipe)

@@ -12,23 +12,22 @@ from lora.runs import RunFolder, write_whole
 from sdgen.config import read_settings
 from sdgen.errors import SdgenError
 
-BY_HAND = "Chosen by hand."
 
 
 def choose(folder: RunFolder, step: int, strength: float) -> None:
     """Export that checkpoint in the place of the one before, which stays where this fails."""
-    from lora.evaluate import EvaluationFailed
+    from lora.evaluate import EvaluationFailed, by_hand
     from lora.evaluate import choose as overrule
     from lora.export import export
 
     before = folder.read_status()
     scores = folder.scores.read_bytes() if folder.scores.is_file() else None
     before.changed(state="exporting", message="").write(folder.status)
-    reason = BY_HAND
-    if scores is not None:
-        with contextlib.suppress(EvaluationFailed):  # then the export says why
-            reason = overrule(folder, step, strength).reason
     try:
+        reason = by_hand(folder, step, strength).reason
+        if scores is not None:
+            with contextlib.suppress(EvaluationFailed):  # scores that are damaged say nothing
+                reason = overrule(folder, step, strength).reason
         made = export(folder, step, strength, read_settings().data_dir)
     except SdgenError as error:
         if scores is not None:
