@@ -24,11 +24,11 @@ CONFIG_BYTES_MAX = 1_000_000
 KEPT_SUFFIX = ".peft.json"
 NAME_DIGITS = 12  # of the SHA-256, hex: a name for people that no two files share by chance
 PATTERN_CHARS_MAX, PATTERNS_MAX = 500, 4_000
-MATCHING_SECONDS = 1.0  # for all of a file's patterns; a stranger's may be made to never end
+MATCHING_SECONDS = 0.5  # of the CPU, for all of a file's; a stranger's may never end
 
 _METADATA_KEY = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
 _PARTS = ("unet", "text_encoder", "text_encoder_2")
-_PLAIN = regex.compile(r"\^?(?:\w|\\?\.)+\$?")  # a name in which only dots may be escaped
+_PLAIN = regex.compile(r"\^?(?:(?:\w|\\\.)+|[\w.]+)\$?")  # a name; its dots escaped or not, all
 # What changes what is drawn, or names the kind. Never base_model_name_or_path, which is a path of
 # somebody's machine.
 _KEPT = (
@@ -41,7 +41,8 @@ class Patterns:
     """A mapping by pattern, looked up as PEFT does it: the first that a module's name ends with,
     `re.match(rf"(.*\\.)?({pattern})$", name)` (peft.utils.other.get_pattern_key).
 
-    Names without any sign of regular expressions, which are nearly all, are found by their text.
+    Names without any sign of regular expressions but dots, which are nearly all, are found by
+    their text; a dot that is not escaped stands for any character, there too.
     """
 
     def __init__(self, table: Mapping[str, object]) -> None:
@@ -49,15 +50,15 @@ class Patterns:
         if len(table) > PATTERNS_MAX or any(len(key) > PATTERN_CHARS_MAX for key in table):
             raise AdapterRefused("The adapter's settings hold too many or too long patterns.")
         self._table = list(table.items())
-        self._plain: dict[str, int] = {}
-        self._whole: dict[str, int] = {}
+        self._plain: dict[int, list[tuple[int, str, bool]]] = {}  # by length
         self._others: list[tuple[int, Any]] = []
         self._left = MATCHING_SECONDS
         for place, (key, _) in enumerate(self._table):
             if _PLAIN.fullmatch(key):
-                name = key.removeprefix("^").removesuffix("$").replace("\\.", ".")
-                into = self._whole if key.startswith("^") else self._plain
-                into.setdefault(name, place)
+                name = key.removeprefix("^").removesuffix("$")
+                text = name.replace("\\.", "\0") if "\\" in name else name
+                entry = (place, text, key.startswith("^"))
+                self._plain.setdefault(len(text), []).append(entry)
                 continue
             try:
                 self._others.append((place, regex.compile(rf"(.*\.)?({key})$")))
@@ -73,15 +74,18 @@ class Patterns:
         return self._table[min(places)][1] if places else None
 
     def _places(self, name: str) -> list[int]:
-        pieces = name.split(".")
-        ends = (".".join(pieces[start:]) for start in range(len(pieces)))
-        found = [self._plain[end] for end in ends if end in self._plain]
-        found += [self._whole[name]] if name in self._whole else []
+        starts = [0, *(at + 1 for at, char in enumerate(name) if char == ".")]
+        found = [
+            place
+            for start in starts
+            for place, text, is_whole in self._plain.get(len(name) - start, ())
+            if (start == 0 or not is_whole) and _is_alike(text, name[start:])
+        ]
         found += [place for place, pattern in self._others if self._matches(pattern, name)]
         return found
 
     def _matches(self, pattern: Any, name: str) -> bool:
-        begin = time.perf_counter()
+        begin = time.thread_time()
         try:
             return pattern.match(name, timeout=max(self._left, 0.001)) is not None
         except TimeoutError as error:
@@ -89,7 +93,14 @@ class Patterns:
                 "The adapter's settings hold a pattern that takes too long to match."
             ) from error
         finally:
-            self._left -= time.perf_counter() - begin
+            self._left -= time.thread_time() - begin
+
+
+def _is_alike(text: str, name: str) -> bool:
+    """Whether a name is a pattern's text, in which a dot is any character and NUL is a dot."""
+    if text == name:
+        return True
+    return all(a == b or a == "." or (a, b) == ("\0", ".") for a, b in zip(text, name, strict=True))
 
 
 @dataclass(frozen=True)
