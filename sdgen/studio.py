@@ -69,7 +69,9 @@ class Studio:
             model_files or default_model_files, settings.model, settings.safety_checker
         )
         self._tokens = Tokens()
-        self._adapters = AdapterDesk(Catalogue(settings.data_dir, bytes_max=settings.max_adapter_mb * 1_000_000))
+        self._adapters = AdapterDesk(
+            Catalogue(settings.data_dir, bytes_max=settings.max_adapter_mb * 1_000_000)
+        )
         self._enhance = EnhanceDesk(settings, self._adapters, self._tokens, enhancer)
         self._store = Store(settings)
         tools = Tools(

@@ -118,6 +118,7 @@ class AdapterDesk:
                 RecipeAdapter(
                     name=report.name,
                     sha256=report.sha256,
+                    a1111_hash=report.a1111_hash,
                     source=report.source,
                     scale=use.scale,
                     text_scale=use.text_scale,

@@ -128,7 +128,9 @@ def test_what_of_a_module_does_not_fit_is_counted_and_named_by_key(
     pipe, spec = tiny
     file, _ = whole_and_bias(pipe.unet, 1)
     bias = next(key for key in file if key.endswith("attn1_to_out_0.diff_b"))
-    norm = next(key for key in file if key.endswith("resnets_0_norm1.diff") or "norm1.w_norm" in key)
+    norm = next(
+        key for key in file if key.endswith("resnets_0_norm1.diff") or "norm1.w_norm" in key
+    )
     file[bias], file[norm] = torch.ones(99), torch.ones(99)
     file["lora_unet_mid_block_resnets_0_norm1.lora_down.weight"] = torch.ones(2, 32)
     file["lora_unet_mid_block_resnets_0_norm1.lora_up.weight"] = torch.ones(32, 2)
@@ -237,9 +239,7 @@ def test_patterns_of_peft_give_alpha_as_peft_does(
     ("pattern", "words"),
     [(r"((\w|\w)+)+[^\w.]", "too long to match"), ("to_(", "no regular"), ("x" * 501, "too long")],
 )
-def test_a_stranger_s_patterns_are_bounded(
-    pattern: str, words: str
-) -> None:
+def test_a_stranger_s_patterns_are_bounded(pattern: str, words: str) -> None:
     with pytest.raises(AdapterRefused, match=words):
         Patterns({pattern: 1}).find("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_k")
 

@@ -121,7 +121,9 @@ CORPUS: dict[str, tuple[bytes | Callable[[Path], bytes], str]] = {
     "offsets-backwards": (changed(data_offsets=[2560, 0]), "damaged"),
     "offsets-three": (changed(data_offsets=[0, 1, 2]), "damaged"),
     "key-twice-too-long": (raw({"unet." + "x" * 5000: GOOD[f"{MODULE}.lora_A.weight"]}), "damaged"),
-    "float8": (saved(good(**{f"{MODULE}.diff_b": torch.ones(1).to(torch.float8_e4m3fn)})), "F8_E4M3"),
+    "float8": (
+        saved(good(**{f"{MODULE}.diff_b": torch.ones(1).to(torch.float8_e4m3fn)})), "F8_E4M3"
+    ),
     "whole-numbers": (saved(good(**{f"{MODULE}.diff": torch.ones(1, dtype=torch.int64)})), "I64"),
     "flux-in-float8": (
         saved({"transformer.x.lora_A.weight": torch.ones(2, 2).to(torch.float8_e5m2)}), "F8_E5M2"

@@ -1,4 +1,4 @@
-"""PEFT's settings travel with their file: from the Hub, by upload, through renaming and deleting."""
+"""PEFT's settings travel with their file: from the Hub, by upload, however it is renamed."""
 
 import hashlib
 import json
@@ -237,7 +237,8 @@ def test_a_hash_in_the_metadata_is_what_a1111_goes_by(
 ) -> None:
     path = tmp_path / "x.safetensors"
     stem = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-    tensors = {f"{stem}.lora_A.weight": torch.ones(2, 32), f"{stem}.lora_B.weight": torch.ones(32, 2)}
+    halves = {"A": torch.ones(2, 32), "B": torch.ones(32, 2)}
+    tensors = {f"{stem}.lora_{half}.weight": tensor for half, tensor in halves.items()}
     save_file(tensors, path, {"sshs_model_hash": told})
     report = inspect(path)
     assert report.a1111_hash == (digits or report.tensor_sha256[:12])

@@ -395,10 +395,10 @@ def test_what_cannot_work_is_refused_with_the_reason(
 
 
 def test_other_kinds_than_lora_are_refused_by_name(pipeline: SdPipeline, tmp_path: Path) -> None:
-    path = lora_file(tmp_path / "dora.safetensors", layout="kohya")
-    stem = next(key for key in load_file(path) if key.endswith(".alpha")).removesuffix(".alpha")
-    rewritten(path, lambda t: t.update({f"{stem}.dora_scale": torch.ones(32, 1)}))
-    with pytest.raises(AdapterRefused, match="DoRA"):
+    path = tmp_path / "oft.safetensors"
+    stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    save_file({f"{stem}.oft_blocks": torch.ones(4, 8, 8)}, path)
+    with pytest.raises(AdapterRefused, match="OFT"):
         pipeline.encode(ask(use(path)))
 
 

@@ -332,3 +332,20 @@ def test_a_picture_gives_its_adapters_back(studio: Studio, settings: Settings) -
     assert chosen_adapters(filled.fields["adapters"]) == (ChosenAdapter("storm-hero", 0.8),)
     assert "“half” (strength 0.4" in filled.notice
     assert "not here" in filled.notice
+
+
+def test_peft_s_settings_come_with_the_file(panel: AdapterPanel, tmp_path: Path) -> None:
+    file = write_lora(tmp_path / "new.safetensors", seed=9)
+    config = tmp_path / "adapter_config.json"
+    config.write_text('{"r": 4, "lora_alpha": 12}')
+    added = panel.add_file([str(config), str(file)], [], "picturebook", "")
+    assert "value" in str(added[2])
+    assert not file.exists()
+    assert not config.exists()
+    [new] = [card.report for card in panel._cards("picturebook") if card.title == "new"]
+    assert new is not None
+    assert new.alphas == (12.0,)
+    two = [str(write_lora(tmp_path / f"{number}.safetensors")) for number in range(2)]
+    for paths in (two, []):
+        said = str(panel.add_file(paths, [], "picturebook", ""))
+        assert ("one .safetensors file at a time" in said) == bool(paths)

@@ -13,7 +13,6 @@ from sdgen.config import read_settings
 from sdgen.errors import SdgenError
 
 
-
 def choose(folder: RunFolder, step: int, strength: float) -> None:
     """Export that checkpoint in the place of the one before, which stays where this fails."""
     from lora.evaluate import EvaluationFailed, by_hand

@@ -73,7 +73,7 @@ def inspect(
         licence=words.licence,
         strength=1.0 if words.strength is None else words.strength,
         source=source or words.source or "file",
-        base=_base(words.base, _other_base(header, settings) if family == "other" else ""),
+        base=_base(header, settings, words.base, family),
         told_hash=_told_hash(header),
         settings=settings,
         extras=extras(left),
@@ -175,18 +175,23 @@ def _family(
     return "sdxl" if is_xl and "sdxl" in alike else alike[0]
 
 
-def _base(told: str, shown: str) -> str:
-    """The base model's name: by what shapes show, unless they leave it open."""
-    return shown if shown and (" or " not in shown or not told) else told
+def _base(header: Header, settings: PeftSettings, told: str, family: Family) -> str:
+    """The base model's name: as the file tells it, unless its modules' names show another."""
+    if family != "other":
+        return told
+    shown = other_model({key: entry.shape for key, entry in header.entries.items()})
+    if shown and " or " not in shown:
+        return shown
+    return told or shown or _bundled_base(header, settings)
 
 
-def _other_base(header: Header, settings: PeftSettings) -> str:
-    """The kind of model that a LoRA for no family was made for, where names or shapes tell."""
+def _bundled_base(header: Header, settings: PeftSettings) -> str:
+    """The bundled model's name, where that is what it was made for."""
     bundled = bundled_models()[DEFAULT_MODEL]
     with suppress(ModelUnavailable):
         if fit(header, model_modules(bundled) or {}, settings).share >= _IS_FOR:
             return bundled.title.removesuffix(" (bundled)")
-    return other_model({key: entry.shape for key, entry in header.entries.items()})
+    return ""
 
 
 _IS_FOR = 0.95  # of the keys that apply

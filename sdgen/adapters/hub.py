@@ -148,7 +148,9 @@ def _look_up(wanted: HubId, bytes_max: int, endpoint: str | None) -> _Listed:
         sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
     name = _choose(wanted, sizes)
     if sizes[name] > bytes_max:
-        raise AdapterUnavailable(f"'{name}' of '{wanted.repo}': {too_large(sizes[name], bytes_max)}")
+        raise AdapterUnavailable(
+            f"'{name}' of '{wanted.repo}': {too_large(sizes[name], bytes_max)}"
+        )
     card = "README.md" if "README.md" in sizes else ""
     return _Listed(name, sizes[name], card, _config_of(name, sizes))
 

@@ -143,7 +143,7 @@ def group_rank(header: Header, group: Group) -> int:
     if "down" in shapes and "up" in shapes:
         return _pair_rank(group, shapes)
     for role in ("hada_w1_b", "hada_w2_b", "lokr_w2_b", "lokr_w1_b"):
-        if role in shapes and shapes[role]:
+        if shapes.get(role):
             if shapes[role][0] > RANK_MAX:
                 raise AdapterRefused(_beyond(shapes[role][0]))
             return shapes[role][0]
@@ -275,9 +275,7 @@ def _lokr_misfit(shapes: Mapping[str, Shape], shape: Shape) -> str:
     return ""
 
 
-def _whole_or_product(
-    shapes: Mapping[str, Shape], name: str, tucker: Shape | None
-) -> Shape | None:
+def _whole_or_product(shapes: Mapping[str, Shape], name: str, tucker: Shape | None) -> Shape | None:
     """The shape of a factor of LoKr; None where it is not there or does not fit together."""
     if name in shapes:
         return shapes[name] if len(shapes[name]) in (2, 4) else None

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 Shapes = Mapping[str, tuple[int, ...]]
 
 _PREFIX = re.compile(
-    r"\A(base_model[._]model[._]|model[._]diffusion_model[._]|diffusion_model[._]|transformer[._]"
-    r"|conditional_transformer[._]|lora_unet[._]|lora_transformer[._]|lycoris[._]|default[._])+"
+    r"\A(base_model[._]model[._]|model[._]diffusion_model[._]|diffusion_model[._]|transformer\."
+    r"|conditional_transformer\.|lora_unet[._]|lora_transformer[._]|lycoris_|default\.)+"
 )
+_TEXT = re.compile(r"lora_te|text_|clip_|encoder\.layers|base_model\.model\.text_")  # its encoder
 _END = re.compile(
     r"\.(lora_|lora\.|processor|hada_|lokr_|oft_|diff|alpha|dora_scale|magnitude|weight|bias)"
 )
@@ -25,7 +26,7 @@ class _Names:
     """The modules of a file with underscores for dots, and what their numbers and shapes tell."""
 
     def __init__(self, shapes: Shapes) -> None:
-        stems = {key: _PREFIX.sub("", key) for key in shapes}
+        stems = {key: _PREFIX.sub("", key) for key in shapes if not _TEXT.match(key)}
         self.dotted = {_END.split(stem, maxsplit=1)[0] for stem in stems.values()}
         self.flat = {stem.replace(".", "_") for stem in self.dotted}
         widths: Counter[int] = Counter()

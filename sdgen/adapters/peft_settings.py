@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import regex
+import regex  # type: ignore[import-untyped]
 
 from sdgen.adapters.header import Header
 from sdgen.errors import AdapterRefused

@@ -5,7 +5,8 @@
     Steps: 12, Sampler: DPM++ 2M Karras, CFG scale: 3, Seed: 7, Size: 256x256, Model: picturebook
 
 Format as in its modules/infotext_utils.py (`quote`, `parse_generation_parameters`). The digits in
-"Lora hashes" are the first twelve of the whole file's SHA-256, by which Civitai finds files too.
+"Lora hashes" are twelve digits by which A1111 and Civitai find a file whatever its name: of a hash
+of its tensors. In our older pictures they are of the whole file.
 Reading it is sdgen.metadata.readers.a1111.
 """
 
@@ -58,8 +59,8 @@ def _tag(adapter: RecipeAdapter) -> str:
 
 
 def _lora_hashes(adapters: tuple[RecipeAdapter, ...]) -> str | None:
-    known = [f"{adapter.name}: {adapter.sha256[:12]}" for adapter in adapters if adapter.sha256]
-    return ", ".join(known) or None
+    hashes = {adapter.name: adapter.a1111_hash or adapter.sha256[:12] for adapter in adapters}
+    return ", ".join(f"{name}: {digits}" for name, digits in hashes.items() if digits) or None
 
 
 def _quoted(value: object) -> str:

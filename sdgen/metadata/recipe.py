@@ -27,6 +27,7 @@ class RecipeAdapter(BaseModel):
     # Hex, of the file. Other programs keep its first digits, or those of its tensors alone, as
     # A1111 does (modules/hashes.py, addnet_hash_safetensors): they stay when the header changes.
     sha256: str = ""
+    a1111_hash: str = ""  # by which A1111 finds it: as AdapterReport.a1111_hash; "": not known
     source: str = ""  # as AdapterReport.source
     scale: float = 1.0
     text_scale: float | None = None  # None: as scale

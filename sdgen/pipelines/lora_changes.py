@@ -84,13 +84,14 @@ class Kronecker:
             rows = rows * _along(self.gain_in, module)
         (o1, i1), i2 = self.left.shape, self.right.shape[1]
         if isinstance(module, nn.Linear):
-            inner = rows.unflatten(-1, (i1, i2)) @ self.right.t()  # [r, s, i1, o2]
-            out = (self.left @ inner).flatten(-2)
+            split = rows.reshape(*rows.shape[:-1], i1, i2)
+            inner = torch.matmul(split, self.right.t())  # [r, s, i1, o2]
+            out = torch.matmul(self.left, inner).flatten(-2)
         else:
             parts = rows.reshape(len(rows) * i1, i2, *rows.shape[2:])
             inner = _through(module, parts, self.right)  # [r i1, o2, h, w]
             o2, *grid = inner.shape[1:]
-            out = self.left @ inner.reshape(len(rows), i1, -1)  # [r, o1, o2 h w]
+            out = torch.matmul(self.left, inner.reshape(len(rows), i1, -1))  # [r, o1, o2 h w]
             out = out.view(len(rows), o1 * o2, *grid)
         return out if self.gain_out is None else out * _along(self.gain_out, module)
 

@@ -7,6 +7,7 @@ of change are those of sdgen.adapters.keys.FileLayer; the formulas are those of 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,8 +36,8 @@ def made_for(
 ) -> Made | None:
     """What the tensors of a layer, by role in float32, do at that module; None: it cannot be."""
     if isinstance(module, nn.LayerNorm | nn.GroupNorm):
-        gain, bias = (tensors.get(role) for role in ("diff", "diff_b"))
-        return Made(None, (_on(Affine(_flat(gain), _flat(bias)), device, dtype),))
+        norm = Affine(_flat(tensors.get("diff")), _flat(tensors.get("diff_b")))
+        return Made(None, (_on(norm, device, dtype),))
     if not isinstance(module, nn.Linear | nn.Conv2d) or not _is_plain(module):
         return None
     pair = _pair(layer, tensors)
@@ -82,12 +83,12 @@ def _flat(vector: torch.Tensor | None) -> torch.Tensor | None:
 def _on(change: Change, device: torch.device, dtype: torch.dtype) -> Change:
     """The same on another device and in another dtype."""
 
-    def moved(value: object) -> object:
+    def moved(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(moved(one) for one in value)
-        return value.to(device, dtype).contiguous() if isinstance(value, torch.Tensor) else value
+        return None if value is None else value.to(device, dtype).contiguous()
 
-    return replace(change, **{name: moved(value) for name, value in vars(change).items()})
+    return type(change)(**{name: moved(value) for name, value in vars(change).items()})
 
 
 # ---- the change of the weight -----------------------------------------------------------------
@@ -190,7 +191,7 @@ def _dora_scale(total: torch.Tensor, lengths: torch.Tensor, axis: str) -> torch.
     if axis == "in":
         total = total.transpose(0, 1)
     norms = total.flatten(1).norm(dim=1)
-    return lengths.flatten() / (norms + torch.finfo(torch.float32).eps)
+    return torch.div(lengths.flatten(), norms + torch.finfo(torch.float32).eps)
 
 
 def _scaled(

@@ -92,11 +92,14 @@ def read_tensors(
     try:
         with path.open("rb") as file:
             for layer in known_layers:
-                yield layer, {
-                    role: _tensor(file, header.entries[key])
-                    for role, key in layer.roles.items()
-                    if role != "alpha"
-                }
+                yield (
+                    layer,
+                    {
+                        role: _tensor(file, header.entries[key])
+                        for role, key in layer.roles.items()
+                        if role != "alpha"
+                    },
+                )
     except OSError as error:
         raise AdapterUnavailable(
             f"The adapter '{title}' cannot be read any more; please add it again."

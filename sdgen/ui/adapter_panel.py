@@ -19,6 +19,7 @@ from sdgen.ui.form import ChosenAdapter, chosen_adapters
 SCRIPT = (Path(__file__).parent / "adapters.js").read_text(encoding="utf-8")
 OPERATOR_ONLY = "Only the operator of this app can add or delete adapters."
 FETCHED = "It is on this machine now."
+ONE_FILE = "Add one .safetensors file at a time, with its adapter_config.json where it has one."
 DELETED = "It is not on this machine any more."
 FULL = f"At most {ADAPTERS_MAX} adapters mix in one picture. Remove one first."
 
@@ -53,7 +54,8 @@ class AdapterPanel:
                 elem_id="adapter-more",
             ):  # fmt: skip
                 self.file = gr.File(
-                    label="A .safetensors file", file_types=[".safetensors"], height=120,
+                    label="A .safetensors file; of PEFT's also its adapter_config.json",
+                    file_types=[".safetensors", ".json"], file_count="multiple", height=120,
                     elem_id="adapter-file",
                 )  # fmt: skip
                 self.hub = gr.Textbox(
@@ -139,19 +141,28 @@ class AdapterPanel:
         """Leave one out again, and with it the trigger words that came with it."""
         return self._without(event_name(event), value, model, prompt)
 
-    def add_file(self, path: str | None, value: object, model: str, prompt: str) -> list[Update]:
-        """Take a file in, examine it, and choose it."""
-        if not path:
+    def add_file(
+        self, given: str | list[str] | None, value: object, model: str, prompt: str
+    ) -> list[Update]:
+        """Take a file in, examine it, and choose it; PEFT's settings may come with it."""
+        paths = [Path(path) for path in ([given] if isinstance(given, str) else given or [])]
+        if not paths:
             return [gr.skip()] * 6
         if not self._may_add:  # the box is hidden, but anybody can send its event
             return [None, *self._said(messages.alert(OPERATOR_ONLY))]
+        configs = [path for path in paths if path.suffix.lower() == ".json"]
+        files = [path for path in paths if path not in configs]
         try:
-            report = self._studio.add_adapter_file(Path(path), Path(path).name)
+            if len(files) != 1 or len(configs) > 1:
+                return [None, *self._said(messages.alert(ONE_FILE))]
+            config = configs[0] if configs else None
+            report = self._studio.add_adapter_file(files[0], files[0].name, config)
         except SdgenError as error:
             return [None, *self._said(messages.alert(str(error)))]
         finally:
-            with contextlib.suppress(OSError):
-                Path(path).unlink()  # Gradio's own copy
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    path.unlink()  # Gradio's own copy
         return [None, *self._pick_new(report, value, model, prompt)]
 
     def delete_it(self, name: str | None, value: object, model: str, prompt: str) -> list[Update]:
