@@ -44,7 +44,7 @@ def test_no_setting_of_gradio_is_forgotten(demo: Any, studio: Studio, settings: 
         "show_error": False,
         "run_history": False,
         "enable_monitoring": False,
-        "max_file_size": "513mb",  # of adapters; pictures have their own limit
+        "max_file_size": "2001mb",  # of adapters; pictures have their own limit
         "ssr_mode": False,
         "strict_cors": True,
         "allowed_paths": [],

@@ -85,6 +85,14 @@ ADAPTERS = (
 )  # fmt: skip
 
 
+def test_a_hash_that_a1111_knows_goes_into_its_text() -> None:
+    request = ask("a beach")
+    known = tuple(a.model_copy(update={"a1111_hash": "0xef56ef56ef"}) for a in ADAPTERS[:1])
+    text = parameters_text(recipe_for(request, drawn(request), adapters=known))
+    assert 'Lora hashes: "storm-hero: 0xef56ef56ef"' in text
+    assert "ab12ab12" not in text
+
+
 def test_adapters_survive_a_picture_and_the_a1111_text(tmp_path: Path) -> None:
     request = ask("a storm hero\non a beach", negative_prompt="blurry")
     recipe = recipe_for(request, drawn(request), adapters=ADAPTERS)
