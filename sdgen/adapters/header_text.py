@@ -137,7 +137,7 @@ class _Text:
         raw = self._window[self._at : end + 1]
         self._at = end + 1
         try:
-            found = json.loads("{" + raw.decode("utf-8"), object_pairs_hook=_each_once)
+            found = _ENTRY.decode("{" + raw.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise BadHeader from error
         if not isinstance(found, dict):
@@ -223,3 +223,6 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")
     return found
+
+
+_ENTRY = json.JSONDecoder(object_pairs_hook=_each_once)  # made once: there are thousands to read
