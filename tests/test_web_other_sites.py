@@ -4,12 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from sdgen.config import Settings
 from sdgen.owners import new_token, owner_of_token
-from sdgen.web.other_sites import is_from_another_site, is_of_this_machine
+from sdgen.web.other_sites import OtherSites, is_from_another_site, is_of_this_machine
 from sdgen.web.visitors import COOKIE
 from tests.web_studio import WebStudio, add_picture, client_of, web_studio
 
@@ -207,3 +212,18 @@ def test_hugging_face_shows_a_space_in_a_frame(studio: WebStudio, settings: Sett
     login = settings.model_copy(update={"auth": SecretStr("ann:secret")})
     form = browser(studio, login, on_space=True)
     assert frames_of(form) == "https://huggingface.co https://*.hf.space"
+
+
+def test_an_answer_to_another_site_keeps_all_its_headers_but_cookies() -> None:
+    async def page(request: Request) -> Response:
+        answer = PlainTextResponse("text", headers={"X-Kept": "yes"})
+        answer.set_cookie("a", "b")
+        return answer
+
+    middleware = [Middleware(OtherSites, may_call=True, any_name=True)]
+    app = Starlette(routes=[Route("/", page)], middleware=middleware)
+    evil = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+    answer = TestClient(app).get("/", headers=evil)
+    assert (answer.headers["x-kept"], answer.text) == ("yes", "text")
+    assert "set-cookie" not in answer.headers
+    assert "set-cookie" in TestClient(app).get("/").headers
