@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdgen.html import escape
 from sdgen.ui import messages
 from tests.html_reader import read
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r")))
 def test_escaped_text_is_read_as_itself(text: str) -> None:
-    escaped = messages.escape(text)
+    escaped = escape(text)
     assert not set("<>{}$`\\\"'") & set(escaped)
     assert read(f"<p>{escaped}</p>").text == text
     assert read(f'<p title="{escaped}"></p>').values == [text]

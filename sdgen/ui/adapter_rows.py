@@ -1,12 +1,17 @@
 """Adapters in words and HTML: the picker's lines, and a row for each chosen one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from sdgen.adapters import AdapterReport
+from sdgen.html import render
 from sdgen.request import SCALE_MAX
 from sdgen.studio_adapters import AdapterCard
-from sdgen.ui import messages, triggers
+from sdgen.ui import TEMPLATES, messages
 from sdgen.ui.form import ChosenAdapter
-from sdgen.ui.messages import escape
+from sdgen.ui.triggers import has as has_trigger
 
 CHIPS_MAX = 12  # trigger words that are shown of one adapter
 LEFT_OUT_MAX = 20  # modules that are listed
@@ -32,44 +37,48 @@ def line(card: AdapterCard) -> str:
     return card.title
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One chosen adapter, as its row shows it."""
+
+    name: str
+    title: str
+    level: str  # fits, warns or refused
+    sentence: str
+    usable: bool
+    has_text: bool  # it touches a text encoder, which may have a strength of its own
+    triggers: tuple[tuple[str, bool], ...]  # each with whether the prompt has it
+    facts: Markup  # empty where nothing is known of the file
+    left_out: tuple[tuple[str, str], ...]  # modules that will not apply, each with the reason
+    slider_max: str = f"{SLIDER_MAX:g}"
+    strength_max: str = f"{SCALE_MAX:g}"
+
+
 def rows(chosen: Sequence[ChosenAdapter], cards: Sequence[AdapterCard], prompt: str) -> str:
     """The chosen adapters as HTML; adapters.js fills the strengths in."""
+    if not chosen:
+        return ""
     known = {card.name: card for card in cards}
-    listed = "".join(row(each, known.get(each.name), prompt) for each in chosen)
-    return f'<ul class="sd-adapters" aria-label="Chosen adapters">{listed}</ul>' if listed else ""
+    listed = [_row(each, known.get(each.name), prompt) for each in chosen]
+    return render(TEMPLATES, "adapters.html", "rows", adapters=listed)
 
 
-def row(chosen: ChosenAdapter, card: AdapterCard | None, prompt: str) -> str:
-    """One chosen adapter: verdict, strengths, trigger words, proof."""
-    title = escape(card.title if card else chosen.name)
+def _row(chosen: ChosenAdapter, card: AdapterCard | None, prompt: str) -> _Row:
     level, sentence = _verdict(card)
-    refused = level == "refused"
-    parts = [
-        f'<div class="sd-adapter-head"><b>{title}</b>'
-        f'<button type="button" class="sd-icon" data-action="dismiss" '
-        f'aria-label="Remove {title}">✕</button></div>',
-        f'<p class="sd-verdict sd-{level}">{escape(sentence)}</p>',
-    ]
     report = card.report if card else None
-    if report is not None and not refused:
-        has_text = bool(report.parts.text_encoder or report.parts.text_encoder_2)
-        parts.append(_strength(title, "scale", "Strength"))
-        if has_text:
-            parts.append(
-                '<label class="sd-apart"><input type="checkbox" data-part="apart">'
-                "Another strength in the text encoder</label>"
-            )
-            parts.append(_strength(title, "text_scale", "Text"))
-        parts.append(_chips(report.triggers, prompt))
-        parts.append(
-            '<div class="sd-adapter-foot"><button type="button" class="sd-button" '
-            f'data-action="proof" aria-label="Proof strip of {title}" '
-            'title="The same seed at strength 0, 0.5 and 1, side by side">Proof strip</button>'
-            "</div>"
-        )
-    if card is not None and report is not None:
-        parts.append(_about(card))
-    return f'<li class="sd-adapter" data-name="{escape(chosen.name)}">{"".join(parts)}</li>'
+    usable = report is not None and level != "refused"
+    triggers = report.triggers[:CHIPS_MAX] if report else ()
+    return _Row(
+        name=chosen.name,
+        title=card.title if card else chosen.name,
+        level=level,
+        sentence=sentence,
+        usable=usable,
+        has_text=bool(report and (report.parts.text_encoder or report.parts.text_encoder_2)),
+        triggers=tuple((word, has_trigger(prompt, word)) for word in triggers),
+        facts=Markup(_facts(report)) if report else Markup(),
+        left_out=card.verdict.left_out[:LEFT_OUT_MAX] if card and card.verdict else (),
+    )
 
 
 def trigger_words(chosen: Sequence[ChosenAdapter], cards: Sequence[AdapterCard]) -> tuple[str, ...]:
@@ -81,13 +90,7 @@ def trigger_words(chosen: Sequence[ChosenAdapter], cards: Sequence[AdapterCard])
 
 def broken(files: Sequence[tuple[str, str]]) -> str:
     """The files that are no usable adapters, each with the reason; "" where there is none."""
-    listed = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in files)
-    if not listed:
-        return ""
-    return (
-        f'<details class="sd-broken"><summary>Cannot be used: {len(files)}</summary>'
-        f"<ul>{listed}</ul></details>"
-    )
+    return render(TEMPLATES, "adapters.html", "broken", files=files) if files else ""
 
 
 def _verdict(card: AdapterCard | None) -> tuple[str, str]:
@@ -98,35 +101,8 @@ def _verdict(card: AdapterCard | None) -> tuple[str, str]:
     return card.verdict.level, card.verdict.sentence
 
 
-def _strength(title: str, part: str, label: str) -> str:
-    where = "Strength in the text encoder" if part == "text_scale" else "Strength"
-    name = f"{where} of {title}"
-    step = f'step="0.05" data-part="{part}"'
-    slider = f'min="-{SLIDER_MAX}" max="{SLIDER_MAX}" {step}'
-    bounds = f'min="-{SCALE_MAX:g}" max="{SCALE_MAX:g}" {step}'
-    text = ' sd-text-strength" hidden' if part == "text_scale" else '"'
-    return (
-        f'<div class="sd-strength{text}><span>{label}</span>'
-        f'<input type="range" {slider} aria-label="{name}">'
-        f'<input type="number" {bounds} aria-label="{name}, as a number"></div>'
-    )
-
-
-def _chips(words: Sequence[str], prompt: str) -> str:
-    if not words:
-        return ""
-    buttons = "".join(
-        f'<button type="button" class="sd-word" data-action="chip" data-word="{escape(word)}" '
-        f'aria-pressed="{str(triggers.has(prompt, word)).lower()}">{escape(word)}</button>'
-        for word in words[:CHIPS_MAX]
-    )
-    return f'<p class="sd-triggers"><span>Trigger words</span>{buttons}</p>'
-
-
-def _about(card: AdapterCard) -> str:
-    report = card.report
-    if report is None:
-        return ""
+def _facts(report: AdapterReport) -> str:
+    """What the file tells of itself, as HTML."""
     parts = report.parts
     touched = (
         (parts.attention, "attention"),
@@ -137,26 +113,17 @@ def _about(card: AdapterCard) -> str:
     )
     ranks = _range(report.ranks)
     alphas = _range(report.alphas) if report.alpha_is_told else "as rank"
-    facts = (
-        ("Made for", report.base or FAMILIES.get(report.family, "")),
-        ("Rank", f"{ranks}, alpha {alphas}" if ranks else ""),
-        ("Parts", ", ".join(f"{count} {name}" for count, name in touched if count)),
-        ("Format", f"{report.kind}, {report.layout}"),
-        ("Licence", report.licence or "not said"),
-        ("From", source_words(report.source)),
-        ("Size", messages.size(report.size_bytes)),
-        ("Hash", report.sha256[:12]),
-    )
-    listed = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in facts
-        if value
-    )
-    left = card.verdict.left_out[:LEFT_OUT_MAX] if card.verdict else ()
-    missing = "".join(f"<li>{escape(module)}: {escape(why)}</li>" for module, why in left)
-    return (
-        f'<details><summary>About this file</summary><dl class="sd-facts">{listed}</dl>'
-        f"{f'<p>Will not apply:</p><ul>{missing}</ul>' if missing else ''}</details>"
+    return messages.facts(
+        (
+            ("Made for", report.base or FAMILIES.get(report.family, "")),
+            ("Rank", f"{ranks}, alpha {alphas}" if ranks else ""),
+            ("Parts", ", ".join(f"{count} {name}" for count, name in touched if count)),
+            ("Format", f"{report.kind}, {report.layout}"),
+            ("Licence", report.licence or "not said"),
+            ("From", source_words(report.source)),
+            ("Size", messages.size(report.size_bytes)),
+            ("Hash", report.sha256[:12]),
+        )
     )
 
 

@@ -20,12 +20,12 @@ from sdgen.enhance import (
     own_words,
 )
 from sdgen.errors import InvalidRequest, SdgenError
+from sdgen.html import render
 from sdgen.metadata import Enhancement, Recipe
 from sdgen.request import PROMPT_CHARS
 from sdgen.studio import Studio, enhancement_of
-from sdgen.ui import messages
+from sdgen.ui import TEMPLATES, messages
 from sdgen.ui.api.wrong_events import MISFITS
-from sdgen.ui.messages import escape
 
 TICK = 0.2  # seconds between two looks at a draft that grows
 SKIPPED = "Skipped: your own words are used."
@@ -207,7 +207,7 @@ class Enhancing:
             words = "No key is set: the built-in helper is used, and nothing is sent."
         else:
             words = f"Your prompt is sent to {service.host}."
-        return f'<p class="sd-privacy">{escape(words)}</p>'
+        return render(TEMPLATES, "enhance.html", "privacy", words=words)
 
 
 def plan(prompt: str, model: str, text: str, drafted: Drafted | None, *, each: bool) -> Plan | None:
@@ -241,14 +241,8 @@ def _newest(arrived: "queue.Queue[Arrived]", seconds: float) -> Arrived | None:
 
 
 def _difference(before: str, after: str) -> str:
-    marks = {"same": "", "added": "ins", "dropped": "del"}
-    if before == after:
-        return '<p class="sd-diff">Nothing was changed.</p>'
-    pieces = (
-        f"<{mark}>{escape(text)}</{mark}>" if (mark := marks[kind]) else escape(text)
-        for kind, text in difference(before, after)
-    )
-    return f'<p class="sd-diff">{"".join(pieces)}</p>'
+    pieces = [] if before == after else difference(before, after)
+    return render(TEMPLATES, "enhance.html", "difference", pieces=pieces)
 
 
 def _choice(value: object) -> Choice:

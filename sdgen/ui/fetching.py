@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 from sdgen.errors import SdgenError
-from sdgen.ui import messages
+from sdgen.html import render
+from sdgen.ui import TEMPLATES, messages
 from sdgen.ui.api.wrong_events import MISFITS
-from sdgen.ui.messages import escape
 
 TICK = 0.25  # seconds between two reports
 OnProgress = Callable[[int, int], None]  # bytes here, bytes in all (0: not known)
@@ -75,10 +75,4 @@ def _progress(done: int, total: int) -> tuple[str, float | None]:
 
 
 def _bar(words: str, fraction: float | None) -> str:
-    now = "" if fraction is None else f' aria-valuenow="{round(100 * fraction)}"'
-    width = "" if fraction is None else f' style="width:{100 * fraction:.1f}%"'
-    kind = "sd-bar sd-waiting" if fraction is None else "sd-bar"
-    return (
-        f'<p class="sd-status">{escape(words)}</p><div class="{kind}" role="progressbar" '
-        f'aria-label="Download" aria-valuemin="0" aria-valuemax="100"{now}><i{width}></i></div>'
-    )
+    return render(TEMPLATES, "models.html", "download", words=words, fraction=fraction)

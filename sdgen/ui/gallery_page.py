@@ -112,7 +112,7 @@ class GalleryPage:
                 return gallery_parts.toast(GONE)
             kept = gallery_tiles.how_long(self._bin_days)
             words = f"{gallery_tiles.pictures(len(moved))} in the bin{kept}."
-            return gallery_parts.toast(words, gallery_parts.undo("restore", moved, "Undo"))
+            return gallery_parts.toast(words, undo=gallery_parts.Undo("restore", moved))
 
         return self._done(ids, deed)
 
@@ -150,8 +150,8 @@ class GalleryPage:
             ticket = self._issue(owner, [row.id for row in rows])
             size = messages.size(sum(row.size_bytes for row in rows))
             words = f"{gallery_tiles.pictures(len(rows))} as one zip of about {size}."
-            link = gallery_parts.download(f"sdgen/zip/{ticket}", "Download")
-            return gallery_parts.toast(words, link)
+            link = gallery_parts.Download(f"sdgen/zip/{ticket}")
+            return gallery_parts.toast(words, download=link)
 
         return self._done(ids, deed)
 

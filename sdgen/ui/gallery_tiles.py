@@ -1,54 +1,76 @@
 """The pictures of the Gallery tab as HTML, by day, a page at a time; or why there are none."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from sdgen.gallery import Found
 from sdgen.history import PictureRow
-from sdgen.ui.gallery_parts import ALT_CHARS, button, icon, question, selection_bar, short
+from sdgen.html import render, short
+from sdgen.ui import TEMPLATES
 from sdgen.ui.gallery_search import PAGE_SIZE, Shown
-from sdgen.ui.messages import escape
-from sdgen.ui.tiles import thumbnail_url
 
+LABEL_CHARS = 80  # of a prompt in a label; screen readers read it to the end
 DAY = 86400.0  # seconds
 FEW = 4  # pictures a day; with fewer on average, months are headings enough
 
 
+@dataclass(frozen=True)
+class Empty:
+    """What is said where there is no picture to show, and the button of a way out.
+
+    action: its event, "" where there is no way. only: which kind of pictures it leads to.
+    """
+
+    text: str
+    action: str = ""
+    button: str = ""
+    only: str = ""
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """One picture. note: the line below it. withheld: a flagged one is not served."""
+
+    row: PictureRow
+    note: str
+    withheld: bool
+
+    @property
+    def label(self) -> str:
+        seed = f"seed {self.row.seed}"
+        return f"“{short(self.row.prompt, LABEL_CHARS)}”, {seed}" if self.row.prompt else seed
+
+    @property
+    def alt(self) -> str:
+        return alt_text(self.row)
+
+
+def alt_text(row: PictureRow) -> str:
+    """What is said of a picture to those who do not see it."""
+    return short(row.prompt) or f"Picture with seed {row.seed}"
+
+
 def section(found: Found, shown: Shown, *, bin_days: int, withhold: bool, now: float) -> str:
     """One page of pictures. withhold: flagged ones are not served. now: seconds since the epoch."""
-    if not found.rows:
-        body, tools = empty(shown, bin_days), ""
-    else:
-        body = _groups(found.rows, shown, bin_days, withhold, now) + _pages(found.total, shown)
-        tools = (
-            '<button type="button" class="sd-link" data-action="all" title="All on this page">'
-            "Select all</button>"
-        )
-    asked = ""
-    if shown.search.bin:
-        asked = question(
-            "erase", "Delete for good?", "The selected pictures are erased from the disk."
-        )
-        if found.rows and not shown.is_narrowed:
-            tools += (
-                '<button type="button" class="sd-link" data-action="ask" data-name="empty">'
-                "Empty the bin</button>"
-            )
-            what = f"All {pictures(found.total)} in the bin are"
-            what = "The picture in the bin is" if found.total == 1 else what
-            asked += question("empty", "Empty the bin?", f"{what} erased from the disk.")
-    kind = kind_of(shown)
-    return (
-        # When it was drawn: a page that is the same again still takes back what a browser marked.
-        f'<section class="sd-pics" aria-label="Pictures" data-kind="{kind}" '
-        f'data-bin="{str(shown.search.bin).lower()}" data-page="{shown.page}" '
-        f'data-drawn="{time.monotonic_ns()}"><div class="sd-pics-head">'
-        f'<p class="sd-count" role="status" tabindex="-1">{escape(count(found.total, shown))}</p>'
-        f'{tools}<button type="button" class="sd-icon" data-action="refresh" '
-        f'aria-label="Look for new pictures" title="Look for new pictures">{icon("refresh")}'
-        f"</button></div>{body}{selection_bar(kind)}{asked}</section>"
+    all_in_bin = f"All {pictures(found.total)} in the bin are"
+    what = "The picture in the bin is" if found.total == 1 else all_in_bin
+    return render(
+        TEMPLATES,
+        "gallery.html",
+        "section",
+        kind=kind_of(shown),
+        bin=shown.search.bin,
+        page=shown.page,
+        pages=-(-found.total // PAGE_SIZE),
+        drawn=time.monotonic_ns(),
+        count=count(found.total, shown),
+        empty=empty(shown, bin_days),
+        groups=list(_groups(found.rows, shown, bin_days, withhold, now)),
+        may_empty=shown.search.bin and bool(found.rows) and not shown.is_narrowed,
+        empty_words=f"{what} erased from the disk.",
     )
 
 
@@ -76,42 +98,45 @@ def pictures(number: int) -> str:
     return f"{number:,} {'picture' if number == 1 else 'pictures'}"
 
 
-def empty(shown: Shown, bin_days: int) -> str:
+def empty(shown: Shown, bin_days: int) -> Empty:
     """What is said where there is no picture to show."""
     search = shown.search
     if shown.is_narrowed:
         words = f"No picture with “{search.words}”" if search.words else "No picture is like that"
         where = {"bin": " in the bin", "favourites": " among your favourites"}
         text = f"{words}{where.get(kind_of(shown), '')}."
-        way = button("all-pictures", "Clear the search", f'data-only="{kind_of(shown)}"')
-    elif search.bin:
-        text = f"The bin is empty. What you delete waits here{how_long(bin_days)}."
-        way = ""
-    elif search.favourites:
+        return Empty(text, "all-pictures", "Clear the search", only=kind_of(shown))
+    if search.bin:
+        return Empty(f"The bin is empty. What you delete waits here{how_long(bin_days)}.")
+    if search.favourites:
         text = "No favourites yet. Press the star on a picture that you like."
-        way = button("all-pictures", "Show all pictures", 'data-only="all"')
-    else:
-        text = "No pictures yet. All that you draw is kept here until you delete it."
-        way = button("generate", "Draw one", primary=True)
-    return f'<div class="sd-nothing"><p>{escape(text)}</p>{way}</div>'
+        return Empty(text, "all-pictures", "Show all pictures", only="all")
+    text = "No pictures yet. All that you draw is kept here until you delete it."
+    return Empty(text, "generate", "Draw one")
 
 
 def _groups(
     rows: Sequence[PictureRow], shown: Shown, bin_days: int, withhold: bool, now: float
-) -> str:
+) -> Iterator[tuple[str, list[_Tile]]]:
     """The tiles under headings of time; the bin has none."""
+    if not rows:
+        return
     if shown.search.bin:
-        tiles = "".join(_tile(row, withhold, _days_left(row, bin_days, now)) for row in rows)
-        return f'<ul class="sd-tiles sd-wall">{tiles}</ul>'
+        yield (
+            "",
+            [_Tile(row, _days_left(row, bin_days, now) or _seed(row), withhold) for row in rows],
+        )
+        return
     days = [datetime.fromtimestamp(row.created, shown.search.zone).date() for row in rows]
     today = datetime.fromtimestamp(now, shown.search.zone).date()
     words = day_words if len(set(days)) * FEW <= len(rows) or len(set(days)) <= 2 else month_words
     headed = groupby(zip(days, rows, strict=True), lambda dated: words(dated[0], today))
-    return "".join(
-        f"<h2>{escape(heading)}</h2>"
-        f'<ul class="sd-tiles sd-wall">{"".join(_tile(row, withhold) for _, row in those)}</ul>'
-        for heading, those in headed
-    )
+    for heading, those in headed:
+        yield heading, [_Tile(row, _seed(row), withhold) for _, row in those]
+
+
+def _seed(row: PictureRow) -> str:
+    return f"seed {row.seed}"
 
 
 def month_words(day: date, today: date) -> str:
@@ -141,62 +166,3 @@ def how_long(bin_days: int) -> str:
     if bin_days == 0:
         return " until the app tidies up"
     return f" for {bin_days} {'day' if bin_days == 1 else 'days'}"
-
-
-def _tile(row: PictureRow, withhold: bool, note: str = "") -> str:
-    """One picture with its box and star. note: in place of the seed."""
-    label = escape(f"“{short(row.prompt)}”, seed {row.seed}" if row.prompt else f"seed {row.seed}")
-    flags = " sd-flagged" if row.flagged else ""
-    favourite = str(row.favourite).lower()
-    star = (
-        f'<button type="button" class="sd-star" data-action="star" data-name="{escape(row.id)}" '
-        f'aria-pressed="{favourite}" aria-label="Favourite: {label}" title="Favourite (F)">'
-        f"{icon('star')}</button>"
-    )
-    badge = '<span class="sd-badge">grid</span>' if row.kind == "sheet" else ""
-    return (
-        f'<li class="sd-tile sd-pic{flags}" data-id="{escape(row.id)}">{_frame(row, withhold)}'
-        '<label class="sd-pick" title="Select (X); with Shift all between">'
-        f'<input type="checkbox" aria-label="Select {label}"></label>'
-        f"{'' if row.deleted is not None else star}{badge}"
-        f'<span class="sd-seed">{escape(note or f"seed {row.seed}")}</span></li>'
-    )
-
-
-def _frame(row: PictureRow, withhold: bool) -> str:
-    reason = escape(row.flagged)
-    if row.flagged and withhold:
-        return f'<div class="sd-frame sd-withheld"><p>{reason}</p></div>'
-    alt = escape(short(row.prompt, ALT_CHARS) or f"Picture with seed {row.seed}")
-    fit = " sd-whole" if row.kind == "sheet" else ""
-    frame = (
-        f'<button type="button" class="sd-frame{fit}" data-action="open" '
-        f'data-name="{escape(row.id)}"><img src="{thumbnail_url(row.id)}" alt="{alt}" '
-        'loading="lazy" decoding="async"></button>'
-    )
-    if not row.flagged:
-        return frame
-    return (
-        f'{frame}<div class="sd-veil"><p title="{reason}">{reason}</p>'
-        '<button type="button" class="sd-button" data-action="reveal">Show</button></div>'
-    )
-
-
-def _pages(total: int, shown: Shown) -> str:
-    """The way to newer and older pictures; nothing where all are on one page."""
-    pages = -(-total // PAGE_SIZE)
-    if pages <= 1:
-        return ""
-
-    def turn(page: int, words: str) -> str:
-        off = "" if 0 <= page < pages and page != shown.page else " disabled"
-        return (
-            f'<button type="button" class="sd-button" data-action="turn" data-page="{page}"{off}>'
-            f"{words}</button>"
-        )
-
-    newest = turn(0, "« Newest") if shown.page > 1 else ""
-    return (
-        f'<nav class="sd-pages" aria-label="Pages">{newest}{turn(shown.page - 1, "‹ Newer")}'
-        f"<span>Page {shown.page + 1:,} of {pages:,}</span>{turn(shown.page + 1, 'Older ›')}</nav>"
-    )

@@ -84,7 +84,7 @@ class GenerateTab:
                 gr.HTML(said, js_on_load=ACTIONS, elem_id="said")
                 self.queue.lay_out(ACTIONS)
                 self._stage = gr.HTML(
-                    live("stage", tiles.EMPTY_STAGE), js_on_load=ACTIONS, elem_id="stage"
+                    live("stage", tiles.empty_stage()), js_on_load=ACTIONS, elem_id="stage"
                 )
                 self._examples = gr.HTML(
                     model_panel.examples(card), js_on_load=ACTIONS, elem_id="examples"

@@ -89,8 +89,7 @@ class GridRow:
 
     def count(self, *values: Any) -> str:
         """How many pictures, or what is wrong."""
-        words = messages.escape(grid_size(asked_grid(*values)))
-        return f'<p class="sd-grid-said" role="status">{words}</p>'
+        return messages.status(grid_size(asked_grid(*values)), "sd-grid-said")
 
 
 def asked_grid(*values: Any) -> AskedGrid:

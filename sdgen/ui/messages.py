@@ -1,49 +1,34 @@
-"""From events and errors to words and HTML. All text of users is escaped here, once, and only here.
+"""From events and errors to words and HTML."""
 
-`escape` makes text safe in HTML and also inside Gradio's HTML component, whose template is read
-twice: as Handlebars ({{...}}) and as a JavaScript template string (${...}, `, \\). So those
-characters become entities too.
-"""
-
-import html
 import math
+from collections.abc import Iterable
+
+from sdgen.html import render
+from sdgen.ui import TEMPLATES
 
 NO_COOKIE = (
     "Your browser keeps no cookie of this page, so the app cannot tell which pictures are yours. "
     "Allow cookies for it and load the page again."
 )
-_TEMPLATE_CHARACTERS = str.maketrans(
-    {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;", "\\": "&#92;"}
-)
-
-
-def escape(text: object) -> str:
-    """`text` as HTML that shows exactly these characters, in an element or a quoted attribute."""
-    return html.escape(str(text), quote=True).translate(_TEMPLATE_CHARACTERS)
 
 
 def alert(text: str) -> str:
     """A message that a screen reader speaks at once; empty text clears the place."""
     if not text:
         return ""
-    return f'<div class="sd-notice sd-problem" role="alert"><p>{escape(text)}</p></div>'
+    return render(TEMPLATES, "messages.html", "alert", text=text)
 
 
 def notes(texts: tuple[str, ...]) -> str:
     """Remarks that are no errors, in the place of `alert`."""
     if not texts:
         return ""
-    lines = "".join(f"<p>{escape(text)}</p>" for text in texts)
-    return f'<div class="sd-notice" role="status">{lines}</div>'
+    return render(TEMPLATES, "messages.html", "notes", texts=texts)
 
 
 def undo(text: str, action: str, name: str) -> str:
     """A remark with a button that takes back what it tells; actions.js makes it an event."""
-    button = (
-        f'<button type="button" class="sd-button sd-small" data-action="{escape(action)}" '
-        f'data-name="{escape(name)}">Undo</button>'
-    )
-    return f'<div class="sd-notice" role="status"><p>{escape(text)} {button}</p></div>'
+    return render(TEMPLATES, "messages.html", "undo", text=text, action=action, name=name)
 
 
 def duration(seconds: float) -> str:
@@ -104,17 +89,26 @@ def unknown_words(words: tuple[str, ...]) -> str:
 
 def hint(unknown: tuple[str, ...], tokens: int | None, budget: int, several: str = "") -> str:
     """The line under the prompt: unknown words, several prompts, and how much room is used."""
-    left = f'<span class="sd-unknown">{escape(unknown_words(unknown))}</span>'
-    if several:
-        left += f'<span class="sd-several">{escape(several)}</span>'
-    right = ""
-    if tokens is not None:
-        full = " sd-over" if tokens > budget else ""
-        right = (
-            f'<span class="sd-tokens{full}" title="Tokens: the pieces of words that the model '
-            f'reads; it reads {budget} at a time">{tokens} of {budget} tokens</span>'
-        )
-    return f'<div class="sd-hint" aria-live="polite">{left}{right}</div>'
+    return render(
+        TEMPLATES,
+        "messages.html",
+        "hint",
+        unknown=unknown_words(unknown),
+        several=several,
+        tokens=tokens,
+        budget=budget,
+    )
+
+
+def status(text: str, kind: str) -> str:
+    """A line that a screen reader tells when it changes. kind: its CSS class."""
+    return render(TEMPLATES, "messages.html", "status", text=text, kind=kind)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values as a list; those without a value are left out."""
+    told = [(name, value) for name, value in rows if value]
+    return render(TEMPLATES, "messages.html", "facts", rows=told)
 
 
 def _pictures(count: int, noun: str = "picture") -> str:

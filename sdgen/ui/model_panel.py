@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from sdgen.html import render
 from sdgen.studio import ModelCard, Studio
-from sdgen.ui import fetching, messages
-from sdgen.ui.messages import escape
+from sdgen.ui import TEMPLATES, fetching, messages
 
 SEED_PROMPTS = (  # what people drew in the two projects that this one follows
     "a futuristic city with flying cars",
@@ -53,8 +53,7 @@ def facts(card: ModelCard) -> str:
         ("Native size", f"{card.width} × {card.height}"),
         ("Files", where(card)),
     )
-    listed = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in rows)
-    return f'<dl class="sd-facts">{listed}</dl>'
+    return messages.facts(rows)
 
 
 def vocabulary(card: ModelCard) -> str:
@@ -69,14 +68,8 @@ def vocabulary(card: ModelCard) -> str:
         ("Times", words.times),
         ("Poses", words.poses),
     )
-    lists = "".join(
-        f"<h3>{escape(title)}</h3><p>{_word_buttons(group)}</p>" for title, group in groups if group
-    )
-    return (
-        f'<details class="sd-words"><summary>What {escape(card.title)} can draw</summary>'
-        f"<p>It knows these words and draws everything else badly. A click adds one.</p>"
-        f"{lists}</details>"
-    )
+    known = [(title, group) for title, group in groups if group]
+    return render(TEMPLATES, "models.html", "vocabulary", title=card.title, groups=known)
 
 
 def notation() -> str:
@@ -96,12 +89,7 @@ def notation() -> str:
 def examples(card: ModelCard) -> str:
     """Prompts to start from, as buttons: the model's own where it has some."""
     prompts = card.words.examples if card.words else (*SEED_PROMPTS, *GENERAL_PROMPTS)
-    buttons = "".join(
-        f'<li><button type="button" class="sd-chip" data-action="pick" data-name="{escape(text)}">'
-        f"{escape(text)}</button></li>"
-        for text in dict.fromkeys(prompts)
-    )
-    return f'<ul class="sd-examples" aria-label="Examples">{buttons}</ul>'
+    return render(TEMPLATES, "models.html", "examples", prompts=list(dict.fromkeys(prompts)))
 
 
 def unknown(card: ModelCard, prompt: str) -> tuple[str, ...]:
@@ -112,11 +100,3 @@ def unknown(card: ModelCard, prompt: str) -> tuple[str, ...]:
 def download(studio: Studio, name: str) -> Iterator[str]:
     """Fetch a model that somebody agreed to, as HTML of how far it is."""
     return fetching.progress(lambda report: studio.download(name, report), name)
-
-
-def _word_buttons(words: tuple[str, ...]) -> str:
-    return " ".join(
-        f'<button type="button" class="sd-word" data-action="word" data-name="{escape(word)}">'
-        f"{escape(word)}</button>"
-        for word in words
-    )
