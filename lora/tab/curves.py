@@ -2,12 +2,23 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import fmean
 
-from sdgen.ui.messages import escape
+from sdgen.html import render
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 WIDTH, HEIGHT = 640, 200  # units of the drawing
 LEFT, BOTTOM, TOP, RIGHT = 46, 24, 10, 8  # margins
+_FRAME = {
+    "width": WIDTH,
+    "height": HEIGHT,
+    "left": LEFT,
+    "right": RIGHT,
+    "top": TOP,
+    "bottom": BOTTOM,
+}
 POINTS = 120  # of the loss: what a screen can show
 
 
@@ -28,32 +39,27 @@ def curves(loss: Mapping[int, float], held_out: Mapping[int, float], best: int |
         up = (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
         return f"{across:.1f},{HEIGHT - BOTTOM - up:.1f}"
 
-    def line(points: list[tuple[float, float]], kind: str) -> str:
-        where = " ".join(place(*point) for point in points)
-        return f'<polyline class="{kind}" points="{where}"/>' if points else ""
+    def line(points: list[tuple[float, float]]) -> str:
+        return " ".join(place(*point) for point in points)
 
-    marks = "".join(
-        f'<circle class="held" cx="{x}" cy="{y}" r="3"/>'
-        for x, y in (place(*point).split(",") for point in calm)
-    )
-    rule = ""
+    rule = None
     if best is not None and best <= last:
         x = place(best, low).split(",")[0]
-        rule = (
-            f'<line class="best" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-            f'<text class="best" x="{float(x) - 4:.1f}" y="{TOP + 10}" text-anchor="end">'
-            f"step {best}</text>"
-        )
+        rule = {"x": x, "text_x": f"{float(x) - 4:.1f}", "step": best}
     held_words = f", on held-out photos {_short(calm[-1][1])}" if calm else ""
-    words = f"Loss by step: {_short(noisy[-1][1])} at step {last}{held_words}"
-    legend = '<span class="sd-key loss">loss</span>'
-    if calm:
-        legend += '<span class="sd-key held">loss on held-out photos, at fixed noise</span>'
-    return (
-        f'<figure class="sd-curves"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(words)}">{_axes(last, low, high)}{rule}{line(noisy, "loss")}'
-        f"{line([(float(s), v) for s, v in calm], 'held')}{marks}</svg>"
-        f"<figcaption>{legend}</figcaption>{_table(noisy, dict(calm))}</figure>"
+    return render(
+        TEMPLATES,
+        "run.html",
+        "curves",
+        frame=_FRAME,
+        words=f"Loss by step: {_short(noisy[-1][1])} at step {last}{held_words}",
+        axes=_axes(low, high),
+        last=f"{last:.0f}",
+        rule=rule,
+        noisy=line(noisy),
+        calm=line([(float(step), value) for step, value in calm]),
+        marks=[place(*point).split(",") for point in calm],
+        table=_table(noisy, dict(calm)),
     )
 
 
@@ -73,36 +79,24 @@ def _bounds(values: list[float]) -> tuple[float, float]:
     return max(0.0, low - space) if low >= 0 else low - space, high + space
 
 
-def _axes(last: float, low: float, high: float) -> str:
+def _axes(low: float, high: float) -> list[tuple[float, str]]:
+    """The three lines across: how far down, and which loss that is."""
     base = HEIGHT - BOTTOM
-    lines = ""
-    for part in (0.0, 0.5, 1.0):
-        y = base - part * (base - TOP)
-        value = low + part * (high - low)
-        lines += (
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>'
-        )
-    return lines + (
-        f'<text x="{LEFT}" y="{HEIGHT - 6}">0</text>'
-        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">step {last:.0f}</text>'
-    )
+    return [
+        (base - part * (base - TOP), _short(low + part * (high - low))) for part in (0.0, 0.5, 1.0)
+    ]
 
 
-def _table(loss: list[tuple[float, float]], held_out: Mapping[int, float]) -> str:
-    """The same in numbers, for who cannot see the drawing."""
+def _table(
+    loss: list[tuple[float, float]], held_out: Mapping[int, float]
+) -> list[tuple[int, str, str]]:
+    """The same in numbers: step, loss, held-out loss."""
     every = max(1, len(loss) // 10)
     chosen = {int(step): value for step, value in loss[every - 1 :: every]}
-    rows = "".join(
-        f"<tr><th scope=row>{step}</th><td>{_cell(chosen.get(step))}</td>"
-        f"<td>{_cell(held_out.get(step))}</td></tr>"
+    return [
+        (step, _cell(chosen.get(step)), _cell(held_out.get(step)))
         for step in sorted({*chosen, *held_out})
-    )
-    return (
-        "<details><summary>In numbers</summary><table><thead><tr><th scope=col>step</th>"
-        "<th scope=col>loss</th><th scope=col>held out</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></details>"
-    )
+    ]
 
 
 def _cell(value: float | None) -> str:

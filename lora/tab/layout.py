@@ -101,7 +101,7 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
                 effective = gr.HTML(elem_id="train-effective")
                 start = gr.Button("Start training", variant="primary", elem_id="train-start")
             with gr.Column(scale=5, min_width=280):
-                head = gr.HTML(progress.NOTHING, elem_id="train-head")
+                head = gr.HTML(progress.nothing(), elem_id="train-head")
                 with gr.Row(elem_id="train-buttons"):
                     stop = _button("Stop", "train-stop", variant="stop")
                     resume = _button("Continue", "train-continue", variant="primary")

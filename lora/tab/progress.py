@@ -4,14 +4,18 @@ import base64
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from markupsafe import Markup
 from PIL import Image
 
 from lora.jobs import CAN_GO_ON, RunView, Shown
-from sdgen.ui.messages import alert, duration, escape
+from sdgen.html import render
+from sdgen.ui import messages
 
+TEMPLATES = Path(__file__).parent / "templates"
 THUMBNAIL = 224  # pixels
 STATES: Mapping[Shown, str] = {
     "queued": "Waiting",
@@ -26,10 +30,6 @@ STATES: Mapping[Shown, str] = {
     "failed": "Failed",
     "interrupted": "Interrupted",
 }
-NOTHING = (
-    '<section class="sd-run sd-run-empty"><p>No training yet. Drop photos, check them, press '
-    "<b>Start training</b>.</p></section>"
-)
 SHARED = (
     "Training and drawing share this machine: the training stands still while a picture is drawn, "
     "and goes on a second after."
@@ -40,29 +40,36 @@ ON_WINDOWS = "Training and drawing share this machine: both are slower while bot
 def head(view: RunView, sharing: str) -> str:
     """Name, state, bar, price. sharing: what is said about drawing meanwhile."""
     status = view.status
-    title = view.recipe.name if view.recipe else view.id
-    busy = "true" if view.running else "false"
-    parts = [f"<h3>{escape(title)}</h3>", _line(view)]
-    if view.running:
-        parts.append(_bar(view))
-    rows = [
+    recipe = view.recipe
+    facts = (
         ("A step", f"{status.seconds_per_step:.2f} s" if status.seconds_per_step else ""),
         ("Peak memory", f"{status.peak_gb:.1f} GB" if status.peak_gb else ""),
-        ("Trigger word", view.recipe.trigger if view.recipe else ""),
-        ("Base model", view.recipe.base.rpartition("/")[2] if view.recipe else ""),
-    ]
-    listed = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in rows if b)
-    parts.append(f'<dl class="sd-facts">{listed}</dl>')
-    if status.message:
-        parts.append(f'<p class="sd-message">{escape(status.message)}</p>')
-    if view.error:
-        parts.append(alert(view.error))
-    if view.running or view.state == "queued":
-        parts.append(f'<p class="sd-sharing">{escape(sharing)}</p>')
-    if view.state in CAN_GO_ON:
-        parts.append(_log_tail(view.folder.log))
-    opening = f'<section class="sd-run" aria-label="Training" aria-busy="{busy}">'
-    return f"{opening}{''.join(parts)}</section>"
+        ("Trigger word", recipe.trigger if recipe else ""),
+        ("Base model", recipe.base.rpartition("/")[2] if recipe else ""),
+    )
+    known = view.state in ("training", "stopping") and status.steps > 0
+    return render(
+        TEMPLATES,
+        "run.html",
+        "head",
+        view=view,
+        title=_title(view),
+        words=words(view),
+        share=min(status.step / status.steps, 1.0) if known else None,
+        facts=Markup(messages.facts(facts)),
+        problem=Markup(messages.alert(view.error)),
+        sharing=sharing,
+        log=_log_tail(view.folder.log) if view.state in CAN_GO_ON else "",
+    )
+
+
+def nothing() -> str:
+    """What is shown before the first training."""
+    return render(TEMPLATES, "run.html", "nothing")
+
+
+def _title(view: RunView) -> str:
+    return view.recipe.name if view.recipe else view.id
 
 
 def words(view: RunView) -> str:
@@ -76,41 +83,25 @@ def words(view: RunView) -> str:
     if view.paused:
         return f"{said}. It stands still while a picture is drawn"
     if view.state == "training" and status.seconds_left:
-        said += f", about {duration(status.seconds_left)} left"
+        said += f", about {messages.duration(status.seconds_left)} left"
     return said
-
-
-def _line(view: RunView) -> str:
-    said = f'<span class="sd-state sd-state-{view.state}">{escape(words(view))}</span>'
-    speaks = ' role="status"' if not view.running else ""
-    return f'<p class="sd-status"{speaks}>{said}</p>'
-
-
-def _bar(view: RunView) -> str:
-    status = view.status
-    known = view.state in ("training", "stopping") and status.steps > 0
-    share = min(status.step / status.steps, 1.0) if known else 0.0
-    now = f' aria-valuenow="{round(100 * share)}"' if known else ""
-    width = f' style="width:{100 * share:.1f}%"' if known else ""
-    kind = "sd-bar" if known else "sd-bar sd-waiting"
-    return (
-        f'<div class="{kind}" role="progressbar" aria-label="Training" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-valuetext="{escape(words(view))}"{now}><i{width}></i></div>'
-    )
 
 
 def _log_tail(path: Path, lines: int = 12) -> str:
     try:
-        tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    if not tail:
-        return ""
-    text = escape("\n".join(tail))
-    return (
-        '<details class="sd-log"><summary>The end of its log</summary>'
-        f'<pre tabindex="0">{text}</pre></details>'
-    )
+    return "\n".join(text.splitlines()[-lines:])
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One sample picture."""
+
+    uri: str  # data:
+    label: str
+    picked: bool
 
 
 def samples(view: RunView) -> str:
@@ -121,15 +112,14 @@ def samples(view: RunView) -> str:
     prompts = sample_prompts(view)
     folders = [view.folder.sample_folder(step) for step in steps]
     names = sorted({path.name for folder in folders for path in folder.glob("*.png")})
-    strips = ""
-    for index, name in enumerate(names):
-        prompt = prompts[index] if index < len(prompts) else ""
-        frames = "".join(_frame(view, step, name, prompt) for step in steps)
-        strips += (
-            f'<h4>{escape(prompt)}</h4><ol class="sd-strip" tabindex="0" '
-            f'aria-label="Samples of: {escape(prompt)}">{frames}</ol>'
+    strips = [
+        (
+            prompts[index] if index < len(prompts) else "",
+            [sample for step in steps if (sample := _sample(view, step, name))],
         )
-    return f'<section class="sd-samples" aria-label="Samples"><h3>Samples</h3>{strips}</section>'
+        for index, name in enumerate(names)
+    ]
+    return render(TEMPLATES, "run.html", "samples", strips=strips)
 
 
 def sample_prompts(view: RunView) -> list[str]:
@@ -142,16 +132,14 @@ def sample_prompts(view: RunView) -> list[str]:
     return [str(prompt) for prompt in prompts] if isinstance(prompts, list) else []
 
 
-def _frame(view: RunView, step: int, name: str, prompt: str) -> str:
+def _sample(view: RunView, step: int, name: str) -> _Sample | None:
     path = view.folder.sample_folder(step) / name
     try:
         uri = thumbnail(path, path.stat().st_mtime_ns)
     except (OSError, ValueError):
-        return ""
-    chosen = " class=sd-picked" if view.status.best_step == step else ""
+        return None
     label = "the base" if step == 0 else f"step {step}"
-    alt = f"{prompt}, {label}"
-    return f'<li{chosen}><img src="{uri}" alt="{escape(alt)}"><span>{label}</span></li>'
+    return _Sample(uri, label, picked=view.status.best_step == step)
 
 
 @lru_cache(maxsize=2000)
@@ -176,27 +164,27 @@ def outcome(view: RunView, adapter: str, url: Callable[[Path], str]) -> str:
     status, recipe = view.status, view.recipe
     trigger = recipe.trigger if recipe else ""
     strength = status.best_strength if status.best_strength is not None else 1.0
-    parts = ["<h3>The adapter</h3>"]
-    if status.best_step is not None:
-        parts.append(
-            f"<p><b>Step {status.best_step} of {status.steps}, strength {strength:g}.</b> "
-            f"{escape(status.reason)}</p>"
-        )
-    buttons = ""
-    if adapter:
-        tag = f"<lora:{adapter}:{strength:g}>"
-        buttons = (
-            '<button type="button" class="sd-button sd-primary" data-action="use" '
-            f'data-name="{escape(adapter)}" data-words="{escape(f"{trigger} {tag}".strip())}">'
-            "Use it in Generate</button>"
-        )
-    for path in sorted(view.folder.exports.glob("*.safetensors"), key=lambda path: len(path.name)):
-        buttons += (
-            f'<a class="sd-button" href="{escape(url(path))}" download="{escape(path.name)}">'
-            f"{escape(_file_words(path))}</a>"
-        )
-    parts.append(f'<div class="sd-actions">{buttons}</div>')
-    return f'<section class="sd-outcome" aria-label="The adapter">{"".join(parts)}</section>'
+    pick = f"Step {status.best_step} of {status.steps}, strength {strength:g}."
+    exports = sorted(view.folder.exports.glob("*.safetensors"), key=lambda path: len(path.name))
+    return render(
+        TEMPLATES,
+        "run.html",
+        "outcome",
+        pick=pick if status.best_step is not None else "",
+        reason=status.reason,
+        adapter=adapter,
+        tag=f"{trigger} <lora:{adapter}:{strength:g}>".strip(),
+        files=[_File(url(path), path.name, _file_words(path)) for path in exports],
+    )
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to download."""
+
+    url: str
+    name: str
+    words: str
 
 
 def _file_words(path: Path) -> str:
@@ -208,19 +196,22 @@ def run_list(runs: list[RunView], chosen: str) -> str:
     """Earlier and waiting runs; a press shows one."""
     if not runs:
         return ""
-    rows = ""
-    for view in runs:
-        title = view.recipe.name if view.recipe else view.id
-        mark = ' aria-current="true"' if view.id == chosen else ""
-        rows += (
-            f'<li><button type="button" class="sd-chip" data-action="open" '
-            f'data-name="{escape(view.id)}"{mark}><b>{escape(title)}</b> '
-            f"<span>{escape(words(view))} · {escape(_when(view.id))}</span></button></li>"
-        )
-    return (
-        '<section class="sd-runs" aria-labelledby="sd-runs"><h3 id="sd-runs">Trainings</h3>'
-        f"<ul>{rows}</ul></section>"
-    )
+    lines = [
+        _Line(view.id, _title(view), words(view), _when(view.id), chosen=view.id == chosen)
+        for view in runs
+    ]
+    return render(TEMPLATES, "run.html", "runs", runs=lines)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One run of the list."""
+
+    id: str
+    title: str
+    words: str
+    when: str
+    chosen: bool
 
 
 def _when(run_id: str) -> str:

@@ -2,45 +2,54 @@
 
 import base64
 import io
+from dataclasses import dataclass
+from pathlib import Path
 
 from lora.dataset import DatasetDamaged, Example, Photo, PhotoReport, draw_crop
-from sdgen.ui.messages import escape
+from sdgen.html import render
 
+TEMPLATES = Path(__file__).parent / "templates"
 SIDE = 192  # pixels of a thumbnail
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A photo that is used, as the report shows it."""
+
+    number: int
+    name: str
+    crop: str  # a data: URI
+    caption: str
+    findings: str
+    is_warned: bool
 
 
 def report_html(report: PhotoReport) -> str:
     """All that was found, photo by photo; each used one with its crop and a box for its caption."""
-    said = "".join(f"<li>{escape(text)}</li>" for text in report.findings)
-    for photo in report.left_out:
-        said += f"<li><b>{escape(photo.name)}</b> is left out: {escape(photo.reason)}</li>"
-    for name, reason in report.ignored:
-        said += f"<li><b>{escape(name)}</b>: {escape(reason)}</li>"
-    cards = "".join(_card(number, photo) for number, photo in enumerate(report.used))
-    return (
-        '<section class="sd-report" aria-label="Report on the photos">'
-        f'<p role="status"><b>{escape(report.summary)}</b></p>'
-        f"{f'<ul>{said}</ul>' if said else ''}"
-        '<p class="sd-lead">Dark is what cropping cuts away. Say in each caption what is special '
-        "in that photo: place, light, pose, clothes.</p>"
-        f'<ul class="sd-photos">{cards}</ul></section>'
+    return render(
+        TEMPLATES,
+        "report.html",
+        "report",
+        findings=report.findings,
+        left_out=[(photo.name, photo.reason) for photo in report.left_out],
+        ignored=report.ignored,
+        summary=report.summary,
+        photos=[
+            _card(number, photo, photo.example)
+            for number, photo in enumerate(report.used)
+            if photo.example is not None
+        ],
     )
 
 
-def _card(number: int, photo: Photo) -> str:
-    example = photo.example
-    if example is None:
-        return ""
-    name = escape(photo.name)
-    levels = {finding.level for finding in photo.findings}
-    found = "; ".join(str(finding) for finding in photo.findings)
-    kind = "sd-found sd-warned" if "warning" in levels else "sd-found"
-    remark = f'<span class="{kind}">{escape(found)}</span>' if found else ""
-    return (
-        f'<li class="sd-photo"><img src="{crop_thumbnail(example)}" alt="{name}, as it is cropped">'
-        f'<div><label for="sd-caption-{number}" title="{name}">{name}</label>'
-        f'<textarea id="sd-caption-{number}" rows="2" maxlength="2000" data-caption="{name}">'
-        f"{escape(example.caption)}</textarea>{remark}</div></li>"
+def _card(number: int, photo: Photo, example: Example) -> _Card:
+    return _Card(
+        number,
+        photo.name,
+        crop_thumbnail(example),
+        example.caption,
+        "; ".join(str(finding) for finding in photo.findings),
+        any(finding.level == "warning" for finding in photo.findings),
     )
 
 

@@ -39,7 +39,7 @@ class ShownRun:
         html = [
             progress.head(view, progress.SHARED if PAUSES else progress.ON_WINDOWS)
             if view
-            else progress.NOTHING,
+            else progress.nothing(),
             progress.outcome(view, self._adapter(view), self._url) if view else "",
             self._drawn_curves(view) if view else "",
             progress.samples(view) if view else "",

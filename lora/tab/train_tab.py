@@ -12,12 +12,14 @@ from lora.tab.form import Bases, TrainForm, effective, recipe_of, usual
 from lora.tab.further import push_to_hub, written_captions
 from lora.tab.layout import Layout, lay_out
 from lora.tab.photos import Photos
+from lora.tab.report import TEMPLATES
 from lora.tab.shown_run import VIEW, ShownRun, Update
 from sdgen.config import Settings
 from sdgen.errors import SdgenError
+from sdgen.html import render
 from sdgen.studio import Studio
 from sdgen.ui.gradio_parts import event_data
-from sdgen.ui.messages import alert, escape, notes
+from sdgen.ui.messages import alert, notes, status
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 QUICK = {**PRIVATE, "queue": False}
@@ -150,7 +152,7 @@ class TrainTab:
         try:
             recipe = effective(form, self._bases.family(form.base), count or 20)
         except SdgenError as error:
-            return f'<p class="sd-effective" role="status">{escape(error)}</p>' if form.base else ""
+            return status(str(error), "sd-effective") if form.base else ""
         photos = recipe.steps * recipe.batch_size * recipe.accumulation
         each = f"each photo about {photos / count:.0f} times" if count else "for about 20 photos"
         facts = (
@@ -162,12 +164,7 @@ class TrainTab:
             ("optimizer", recipe.optimizer),
             ("prior", f"{recipe.prior_weight:g}"),
         )
-        listed = "".join(f"<span><b>{escape(b)}</b> {escape(a)}</span>" for a, b in facts)
-        return (
-            f'<p class="sd-effective">{listed}<span>{each}</span></p><p class="sd-lead">Three real '
-            "steps after Start measure how long it takes and how much memory; what was reached "
-            "is kept whenever you stop.</p>"
-        )
+        return render(TEMPLATES, "report.html", "effective", facts=facts, each=each)
 
     def show_usual(self, base: str) -> list[Update]:
         """The usual settings of a base, as the boxes' placeholders."""
