@@ -18,6 +18,7 @@ LAYERS = (
     "sdgen.atomic_write",
     "sdgen.data_folder",
     "sdgen.descriptors",
+    "sdgen.html",
     "sdgen.config",
     "sdgen.logs",
     "sdgen.owners",

@@ -138,7 +138,7 @@ class Enhancing:
                 text = newest or text
                 yield DraftView(
                     shown=True,
-                    difference=_difference(prompt, text or prompt),
+                    difference=difference_html(prompt, text or prompt),
                     text=text or prompt,
                     note=messages.notes((self._asking_words(asking),)),
                     draft_id=draft_id,
@@ -155,13 +155,13 @@ class Enhancing:
 
     def difference(self, text: str, drafted: Drafted) -> str:
         """How an edited draft differs from what the user wrote, as HTML."""
-        return _difference(drafted.draft.original, text)
+        return difference_html(drafted.draft.original, text)
 
     def _done(self, drafted: Drafted) -> DraftView:
         draft = drafted.draft
         return DraftView(
             shown=True,
-            difference=_difference(draft.original, draft.text),
+            difference=difference_html(draft.original, draft.text),
             text=draft.text,
             note=messages.notes((draft.note,)) if draft.note else "",
             drafted=drafted,
@@ -240,7 +240,8 @@ def _newest(arrived: "queue.Queue[Arrived]", seconds: float) -> Arrived | None:
             return newest
 
 
-def _difference(before: str, after: str) -> str:
+def difference_html(before: str, after: str) -> str:
+    """What a draft adds to a prompt and drops of it, marked."""
     pieces = [] if before == after else difference(before, after)
     return render(TEMPLATES, "enhance.html", "difference", pieces=pieces)
 

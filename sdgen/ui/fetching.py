@@ -42,7 +42,7 @@ def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
 
     thread = threading.Thread(target=work, name=f"download-{name}", daemon=True)
     thread.start()
-    shown = _bar("Starting the download", None)
+    shown = bar("Starting the download", None)
     try:
         yield shown
         while thread.is_alive() or not reports.empty():
@@ -61,7 +61,7 @@ def progress(fetch: Callable[[OnProgress], object], name: str) -> Iterator[str]:
             if isinstance(newest, BaseException):
                 raise newest
             if newest[0] >= 0:
-                shown = _bar(*_progress(*newest))
+                shown = bar(*_progress(*newest))
             yield shown
     finally:
         given_up.set()
@@ -74,5 +74,6 @@ def _progress(done: int, total: int) -> tuple[str, float | None]:
     return f"{messages.size(done)} of {messages.size(total)}", min(done / total, 1.0)
 
 
-def _bar(words: str, fraction: float | None) -> str:
+def bar(words: str, fraction: float | None) -> str:
+    """How far it is, 0 to 1; None: not known."""
     return render(TEMPLATES, "models.html", "download", words=words, fraction=fraction)
