@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from lora.config import BaseFamily
 from lora.tab import progress
 from lora.tab.form import FIELDS, TITLES, usual
 from lora.tab.further import captioner_choices
+from lora.tab.report import TEMPLATES
+from sdgen.html import render
 
 HERE = Path(__file__).parent
-INTRO = """<h2>Teach a model something new</h2><p class="sd-lead">From 10 to 30 photos of one
-person, thing or style comes a small adapter (LoRA) that draws it. Photos and adapter stay on this
-machine. For photos of people: only with their consent.</p>"""
 FAMILY: BaseFamily = "sd1"  # whose usual values are shown before a base is chosen
 INFO = {
     "name": "What the adapter is called",
@@ -82,7 +82,7 @@ def lay_out(bases: list[tuple[str, str]]) -> Layout:
     script = (HERE / "train.js").read_text(encoding="utf-8")
     style = (HERE / "train.css").read_text(encoding="utf-8")
     with gr.Column(elem_id="train"):
-        gr.HTML(f"<style>{style}</style>{INTRO}")
+        gr.HTML(render(TEMPLATES, "report.html", "intro", style=Markup(style)))
         with gr.Row(equal_height=False, elem_id="train-columns"):
             with gr.Column(scale=7, min_width=300):
                 photos = gr.File(

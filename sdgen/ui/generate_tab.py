@@ -21,7 +21,7 @@ from sdgen.ui.events import NEWEST, PRIVATE, QUICK, Update, event_name
 from sdgen.ui.filling import Filling
 from sdgen.ui.form import Form
 from sdgen.ui.grid_row import GridRow, asked_grid
-from sdgen.ui.live_places import live
+from sdgen.ui.messages import live
 from sdgen.ui.page import PLAIN_WORDS, Page, View, how_many
 from sdgen.ui.queue_row import QueueRow
 from sdgen.ui.side_column import SideColumn

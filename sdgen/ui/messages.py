@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from markupsafe import Markup
+
 from sdgen.html import render
 from sdgen.ui import TEMPLATES
 
@@ -29,6 +31,11 @@ def notes(texts: tuple[str, ...]) -> str:
 def undo(text: str, action: str, name: str) -> str:
     """A remark with a button that takes back what it tells; actions.js makes it an event."""
     return render(TEMPLATES, "messages.html", "undo", text=text, action=action, name=name)
+
+
+def live(part: str, html: str = "") -> str:
+    """The place of one part of sdgen.ui.live; html: what is there before the first message."""
+    return render(TEMPLATES, "messages.html", "live", part=part, html=Markup(html))
 
 
 def duration(seconds: float) -> str:

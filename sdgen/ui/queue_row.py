@@ -9,7 +9,7 @@ from sdgen.config import Settings
 from sdgen.owners import Visitor
 from sdgen.ui import device_link
 from sdgen.ui.events import EACH, QUICK, event_name
-from sdgen.ui.live_places import live
+from sdgen.ui.messages import live
 from sdgen.ui.page import Page
 from sdgen.web import personal_link
 
