@@ -131,7 +131,7 @@ _TAG = re.compile(r"</?[a-z][a-z0-9]*[\s/>]")
 
 
 def product_files() -> Iterator[Path]:
-    for folder in ("sdgen/ui", "lora/tab"):
+    for folder in ("sdgen/ui", "sdgen/web", "lora/tab"):
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 

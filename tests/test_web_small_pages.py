@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from sdgen.config import Settings
 from sdgen.owners import new_token
-from sdgen.web.personal import FORM_BYTES_MAX
-from sdgen.web.small_pages import escape, small_page
+from sdgen.web.personal import FORM_BYTES_MAX, Personal
+from sdgen.web.small_pages import small_page
 from sdgen.web.visitors import COOKIE
 from tests.web_studio import PAGE, WebStudio, client_of, web_studio
 
@@ -78,10 +78,12 @@ def test_a_page_has_the_status_and_the_headers_that_it_is_given() -> None:
     assert page.headers["cache-control"] == "no-store"
 
 
-def test_text_is_no_html_also_inside_an_attribute() -> None:
-    assert escape("""<a href="x" title='y'>&""") == (
-        "&lt;a href=&quot;x&quot; title=&#x27;y&#x27;&gt;&amp;"
-    )
+def test_a_token_is_no_html_also_inside_an_attribute() -> None:
+    nasty = """"><b title='y'>&"""
+    page = Read(bytes(Personal(on_space=False).question(nasty, nasty).body).decode())
+    assert page.all("b") == []
+    assert page.all("input") == [{"type": "hidden", "name": "token", "value": nasty}]
+    assert page.all("a")[-1] == {"href": f"./?me={nasty}"}
 
 
 @pytest.fixture

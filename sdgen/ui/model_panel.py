@@ -74,16 +74,7 @@ def vocabulary(card: ModelCard) -> str:
 
 def notation() -> str:
     """What a prompt may hold besides words, as HTML."""
-    rows = "".join(
-        f"<div><dt><code>{escape(sign)}</code></dt><dd>{escape(meaning)}</dd></div>"
-        for sign, meaning in NOTATION
-    )
-    return (
-        '<details class="sd-words"><summary>Notation in prompts</summary>'
-        "<p>Stable Diffusion 1, 2 and XL read it, as in AUTOMATIC1111's web UI. Models that read "
-        "sentences (T5) do not, and say so.</p>"
-        f'<dl class="sd-facts">{rows}</dl></details>'
-    )
+    return render(TEMPLATES, "models.html", "notation", signs=NOTATION)
 
 
 def examples(card: ModelCard) -> str:

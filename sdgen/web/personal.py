@@ -13,10 +13,11 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdgen.html import render
 from sdgen.owners import is_token, new_token
 from sdgen.web.other_sites import is_from_another_site
 from sdgen.web.paths import route_path
-from sdgen.web.small_pages import escape, small_page
+from sdgen.web.small_pages import TEMPLATES, small_page
 from sdgen.web.visitors import cookie_header, cookie_token
 
 FORM_BYTES_MAX = 1000
@@ -44,22 +45,9 @@ class Personal:
 
     def question(self, offered: str, own: str) -> Response:
         """Whether to use the offered token. own: the browser's, which it would replace."""
-        keep = (
-            "<details><summary>What becomes of mine?</summary><p>They stay, and come back with "
-            f'<a href="./?me={escape(own)}">this browser\'s own link</a>. Keep it for yourself.</p>'
-            "</details>"
-            if own
-            else ""
-        )
         return small_page(
             "Use the queue and pictures of this link?",
-            "<p>This browser will then see the queue and the gallery of whoever gave you the link, "
-            "and what is drawn here goes there. Say yes if the link is your own, from another "
-            "browser or device.</p>"
-            '<form method="post" action="sdgen/me">'
-            f'<input type="hidden" name="token" value="{escape(offered)}">'
-            "<button>Yes, they are mine</button></form>"
-            f'<a class="button second" href="./">No, keep what this browser has</a>{keep}',
+            render(TEMPLATES, "pages.html", "personal_link", offered=offered, own=own),
             on_space=self._on_space,
         )
 

@@ -2,13 +2,16 @@
 
 import base64
 import hashlib
-import html
 from collections.abc import Mapping
+from pathlib import Path
 
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from sdgen.html import render
 from sdgen.web.other_sites import SPACE_FRAMES
 
+TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = """
 :root { color-scheme: light dark; --paper: #faf7f2; --card: #fff; --line: #d6ccbd; --ink: #1c1917;
   --soft: #57534e; --accent: #4f46e5; --problem: #b42318; }
@@ -45,15 +48,12 @@ def small_page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """A page with `body`, which is HTML: whatever is somebody's text must be escaped in it.
+    """A page with `body`, HTML that `render` made.
 
     on_space: Hugging Face may show it in a frame; else nobody may.
     """
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
+    text = render(
+        TEMPLATES, "pages.html", "page", title=title, style=Markup(_STYLE), body=Markup(body)
     )
     frames = " ".join(SPACE_FRAMES) if on_space else "'none'"
     policy = (
@@ -73,8 +73,3 @@ def small_page(
             **(headers or {}),
         },
     )
-
-
-def escape(text: str) -> str:
-    """Text as HTML, also inside a quoted attribute."""
-    return html.escape(text, quote=True)

@@ -14,10 +14,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdgen.html import render
 from sdgen.pictures import is_picture_name
 from sdgen.web.other_sites import is_from_another_site
 from sdgen.web.paths import route_path
-from sdgen.web.small_pages import escape, small_page
+from sdgen.web.small_pages import TEMPLATES, small_page
 from sdgen.web.visitors import address_of
 
 # What answers without a login, and why.
@@ -161,9 +162,7 @@ class Wall:
     def _farewell(self) -> Response:
         return small_page(
             "sdgen: log out",
-            "<p>This ends the login on every device.</p>"
-            '<form method="post" action="logout"><button>Log out</button></form>'
-            '<a class="button second" href="./">Stay</a>',
+            render(TEMPLATES, "pages.html", "logout"),
             on_space=self.on_space,
         )
 
@@ -177,13 +176,9 @@ class Wall:
         return answer
 
     def _form(self, scope: Scope, problem: str = "", status: int = 200) -> Response:
-        told = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
         return small_page(
             "sdgen: log in",
-            f'{told}<form method="post" action="login{_recipe(scope)}">'
-            '<label>Name<input name="username" autocomplete="username" required autofocus></label>'
-            '<label>Password<input name="password" type="password" '
-            'autocomplete="current-password" required></label><button>Log in</button></form>',
+            render(TEMPLATES, "pages.html", "login", problem=problem, query=_recipe(scope)),
             on_space=self.on_space,
             status=status,
             headers={"Retry-After": str(round(ATTEMPTS_SECONDS))} if status == 429 else None,
