@@ -121,35 +121,41 @@ def trace_of(record: logging.LogRecord) -> str:
     return "\n\n".join(reversed(parts))
 
 
-class LibraryLogger(logging.Logger):
-    """A library's logger that writes as all others do, whatever the library asks of it."""
+class GatheredLogger(logging.Logger):
+    """A logger that, where it is a library's, writes as all others do, whatever that asks of it."""
 
     def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802  # logging's name
-        """Its lines go to the handlers of all, as soon as there are any."""
+        """A library's lines go to the handlers of all, as soon as there are any."""
+        if not _is_library(self.name):
+            super().addHandler(hdlr)
 
     @property
     def propagate(self) -> bool:
-        """Always."""
-        return True
+        """Always, of a library."""
+        return _is_library(self.name) or bool(self.__dict__.get("propagate", True))
 
     @propagate.setter
     def propagate(self, value: bool) -> None:
         """Libraries switch it off where they have handlers of their own."""
+        self.__dict__["propagate"] = value
 
 
-def gather(names: tuple[str, ...] = LIBRARIES) -> None:
-    """Have libraries' loggers write like all others, also those that are imported later."""
-    usual = logging.getLoggerClass()
-    logging.setLoggerClass(LibraryLogger)
-    try:
-        for name in names:
-            logger = logging.getLogger(name)
+def _is_library(name: str) -> bool:
+    return name in LIBRARIES or name.partition(".")[0] in LIBRARIES
+
+
+def gather() -> None:
+    """Have libraries' loggers write like all others: those that are there, and those to come.
+
+    torch gives a dozen of its own loggers handlers as soon as it is imported, long after this.
+    """
+    logging.setLoggerClass(GatheredLogger)
+    for name in (*LIBRARIES, *logging.Logger.manager.loggerDict):
+        logger = logging.getLogger(name)
+        if _is_library(name):
             logger.handlers.clear()
             if type(logger) is logging.Logger:  # it was there already
-                logger.__dict__.pop("propagate", None)
-                logger.__class__ = LibraryLogger
-    finally:
-        logging.setLoggerClass(usual)
+                logger.__class__ = GatheredLogger
 
 
 class TextFormatter(logging.Formatter):

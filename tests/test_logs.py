@@ -4,10 +4,12 @@ import datetime
 import io
 import json
 import logging
+import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from sdgen import logs
 from sdgen.config import Settings
 from sdgen.errors import OutOfMemory
 
+ROOT = Path(__file__).parent.parent
 CANARY = "sk-CANARY-4711"
 SECRETS = [
     CANARY,
@@ -184,6 +187,26 @@ LIBRARY_LOGGERS = [
     "accelerate.utils", "huggingface_hub.utils", "gradio.queueing", "gradio_client", "httpx",
     "uvicorn.error", "asyncio", "torch._dynamo", "PIL.Image", "a.library.nobody.thought.of",
 ]  # fmt: skip
+
+
+def test_a_library_that_is_imported_later_brings_no_way_round() -> None:
+    """torch sets handlers of its own on import, which the app does once the page is open."""
+    program = (
+        "import logging\n"
+        "from sdgen.config import Settings\n"
+        "from sdgen.logs import set_up\n"
+        "set_up(Settings())\n"
+        "import torch\n"
+        f"for name in {['torch', 'torch._dynamo', 'torch._inductor', 'torch.fx']}:\n"
+        f"    logging.getLogger(name).warning('cannot compile %s', {WORDS!r})\n"
+        f"logging.getLogger('torch.of.tomorrow').addHandler(logging.StreamHandler())\n"
+        f"logging.getLogger('torch.of.tomorrow').warning({WORDS!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert WORDS not in done.stderr + done.stdout
+    assert done.stderr.count("WARNING torch") == 5
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
