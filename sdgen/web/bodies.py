@@ -116,10 +116,11 @@ class Bodies:
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits, clock = self.uploads, _Clock(receive)
         parts = _Parts(Headers(scope=scope).get("content-type", ""), limits)
-        refusal: Refusal | None = parts.read(b"")
-        if refusal is not None:  # Gradio makes its parser before it asks for the first piece
-            await refuse(refusal, receive, send)
+        unreadable = parts.read(b"")
+        if unreadable is not None:  # Gradio makes its parser before it asks for the first piece
+            await refuse(unreadable, receive, send)
             return
+        refusal: Refusal | None = None
         started, more, size = False, True, 0
 
         def stop(why: Refusal) -> NoReturn:
