@@ -131,12 +131,14 @@ def files_in(folder: Path) -> list[Copy]:
     found = []
     todo = [folder]
     while todo:
-        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+        place = todo.pop()
+        ours = _OURS if place == folder else ()  # further down the names are other people's
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(Path(entry.path))
-                    elif entry.name not in _OURS:
+                    elif entry.name not in ours:
                         told = entry.stat(follow_symlinks=False)
                         when = max(told.st_mtime, told.st_ctime)
                         found.append(Copy(Path(entry.path), told.st_size, when))

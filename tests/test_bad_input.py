@@ -189,7 +189,9 @@ def test_a_file_that_can_be_none_is_refused(
 # --- bodies that are no call
 
 
-@pytest.mark.parametrize("route", ["call/generate", "call/v2/generate", "queue/join", "call/nope"])
+@pytest.mark.parametrize(
+    "route", ["call/generate", "call/v2/generate", "queue/join", "call/nope", "run/nope"]
+)
 def test_a_body_that_is_no_call_is_a_4xx(api: Api, caught: Any, route: str) -> None:
     bodies = [
         b"", b"nope", b"\xff\xfe", b"[]", b"{}", b"[" * 100_000, b'{"data":null}', b'{"data":NaN}',

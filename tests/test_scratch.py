@@ -131,6 +131,19 @@ def test_old_files_go_and_young_ones_stay(parent: Path) -> None:
         assert sorted(path.name for path in folder.iterdir()) == [".owned", "app.lock"]
 
 
+@pytest.mark.parametrize("name", [".owned", "app.lock"])
+def test_an_upload_that_is_called_as_the_app_s_own_files_counts_and_goes(
+    parent: Path, name: str
+) -> None:
+    with scratch.own_folder() as folder:
+        upload = folder / ("c" * 64) / name
+        upload.parent.mkdir()
+        upload.write_bytes(b"x" * 1000)
+        assert scratch.used_bytes(folder) == 1000
+        assert scratch.remove_old(folder, time.time() + scratch.AGE_SECONDS + 60) == 1
+        assert sorted(path.name for path in folder.iterdir()) == [".owned", "app.lock"]
+
+
 def test_a_folder_that_is_not_the_app_s_own_is_not_swept(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     assert scratch.remove_old(tmp_path, time.time() + 10**9) == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -12,7 +13,9 @@ from gradio.state_holder import SessionState, StateHolder
 from sdgen.config import Settings
 from sdgen.studio import Studio
 from sdgen.ui.app import PageBlocks, build, launch_options
+from sdgen.ui.event_queue import SESSION_CHARS
 from sdgen.ui.sessions import SESSIONS, SWEEP, Session, Sessions
+from tests.raw_http import ask
 from tests.serving import GRADIO_WARNINGS, free_port
 
 pytestmark = GRADIO_WARNINGS
@@ -91,5 +94,25 @@ def test_the_app_uses_them(studio: Studio, settings: Settings) -> None:
     try:
         assert isinstance(demo.app.state_holder, Sessions)
         assert demo.app.state_holder.capacity == SESSIONS
+    finally:
+        demo.close(verbose=False)
+
+
+def test_the_name_of_a_session_is_short_wherever_it_comes_in(
+    studio: Studio, settings: Settings
+) -> None:
+    """Calls that pass by the queue name a session, too."""
+    demo = build(studio, settings)
+    _, url, _ = demo.launch(**launch_options(studio, settings) | {"server_port": free_port()})
+    event = next(fn._id for fn in demo.fns.values() if not fn.queue and not fn.inputs)
+    known = demo.app.state_holder.session_data
+    try:
+        for name, status in (("n" * SESSION_CHARS, 200), ("n" * (SESSION_CHARS + 1), 422)):
+            body = json.dumps({"data": [], "fn_index": event, "session_hash": name}).encode()
+            kind = {"Content-Type": "application/json"}
+            answer = ask(url, "/gradio_api/run/any", "POST", kind, body)
+            assert answer.status == status
+            assert (name in known) is (status == 200)
+        assert "at most 100 characters" in json.loads(answer.body)["detail"]
     finally:
         demo.close(verbose=False)

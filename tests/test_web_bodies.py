@@ -283,6 +283,14 @@ def test_all_that_is_uploaded_is_a_file_that_is_asked_for(app: App, parts: Any) 
     assert not list(app.folder.glob("tmp*"))
 
 
+@pytest.mark.parametrize("chars", [257, 20_000])
+def test_a_boundary_that_the_parser_does_not_take_is_said(app: App, chars: int) -> None:
+    kind = {"Content-Type": f"multipart/form-data; boundary={'z' * chars}"}
+    answer = ask(app.url, "/gradio_api/upload", "POST", kind, b"--" + b"z" * chars)
+    assert answer.status == 400
+    assert "boundary" in json.loads(answer.body)["detail"]
+
+
 def test_the_name_of_an_upload_is_short(app: App) -> None:
     name = "i" * UPLOAD_ID_CHARS
     body = multipart(("files", b"a.bin", b"a"))

@@ -1,5 +1,7 @@
 """Uploads have a total, of each payer and of all, and leave room on the disk; over real HTTP."""
 
+import base64
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -130,3 +132,31 @@ def test_strangers_have_less(settings: Settings) -> None:
     assert (strangers.total, strangers.payers) == (1_000_000_000, 200_000_000)
     chosen = settings.model_copy(update={"max_uploads_mb": 7, "max_uploads_mb_per_user": 3})
     assert Ledger.of(chosen, strangers=True).payers == 3_000_000
+
+
+def test_a_file_in_the_text_of_a_tool_s_call_is_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its letters are written as numbers."""
+
+    def call(who: dict[str, str]) -> httpx.Response:
+        text = base64.b64encode(secrets.token_bytes(600_000)).decode()
+        body = json.dumps(
+            {
+                "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                "params": {"name": "verify", "arguments": {"picture": f"data:;base64,{text}"}},
+            }
+        ).replace('"data:', '"\\u0064ata:')  # fmt: skip
+        kind = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        return client.post("/gradio_api/mcp/", content=body, headers=who | kind)
+
+    with page(tmp_path, mcp=True, max_uploads_mb_per_user=2, max_uploads_mb=4) as client:
+        # Gradio reads it when it is imported, which the app does once it has its folder.
+        monkeypatch.setattr("gradio.mcp.DEFAULT_TEMP_DIR", os.environ[scratch.VARIABLE])
+        answers = [call(ANN) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 413, 413]
+        assert "at most 2 MB of one person" in answers[-1].text
+        lying = [copy for copy in scratch.files_in(scratch.folder_in_use()) if copy.size == 600_000]
+        assert len(lying) == 4  # Gradio's tools upload it to their own app besides
+        assert call(BOB).status_code == 200
+        assert upload(client, MEGABYTE, ANN).status_code == 413

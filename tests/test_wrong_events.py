@@ -24,7 +24,7 @@ pytestmark = GRADIO_WARNINGS
 SECRET = "my-private-words"
 LONG = SECRET * 2_000
 WRONG_VALUES: list[Any] = [
-    None, -1, LONG, [SECRET], {"a": [SECRET]}, [[[[]]]],
+    None, -1, LONG, f"{SECRET}\ud800", [SECRET], {"a": [SECRET]}, [[[[]]]],
     {"path": f"/{SECRET}", "meta": {"_type": "gradio.FileData"}},
 ]  # fmt: skip
 
@@ -34,11 +34,14 @@ class Page:
 
     def __init__(self, url: str) -> None:
         self.host = urlsplit(url).netloc
-        self.events = [
-            (number, event["api_name"], len(event["inputs"]))
+        found = [
+            (number, event)
             for number, event in enumerate(json.loads(self.send("GET", "config"))["dependencies"])
             if event["api_visibility"] == "private" and event["backend_fn"]
         ]
+        self.events = [(number, it["api_name"], len(it["inputs"])) for number, it in found]
+        without = {number for number, event in found if not event["queue"]}
+        self.direct = [event for event in self.events if event[0] in without]
         self.sent = 0
 
     def send(self, method: str, path: str, body: str | None = None) -> bytes:
@@ -98,6 +101,24 @@ def test_no_event_of_the_page_answers_wrong_values_with_a_traceback(
         assert not record.exc_info, record
         assert SECRET not in record.getMessage()
         assert len(record.getMessage()) < 1000
+
+
+def test_events_that_pass_by_the_queue_answer_so_as_well(
+    page: Page, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the page itself sends most of them."""
+    told = 0
+    for number, name, count in page.direct:
+        for value in WRONG_VALUES:
+            body = {"data": [value] * count, "fn_index": number, "session_hash": "one"}
+            answer = json.loads(page.send("POST", "gradio_api/run/any", json.dumps(body)))
+            if "error" in answer:
+                assert 0 < len(answer["error"]) < 1000, (name, value)
+                told += 1
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err, (name, err[-3000:])
+        assert SECRET not in out + err, name
+    assert told > 20
 
 
 def test_a_component_s_own_refusal_is_cut_and_not_printed() -> None:

@@ -7,6 +7,9 @@ call of an endpoint, as each is a session of its own, and whatever was typed int
 from copy import copy
 from typing import Any
 
+from fastapi import HTTPException
+
+from sdgen.ui.event_queue import SESSION_CHARS
 from sdgen.ui.gradio_parts import SessionState, StateHolder, queue_of
 
 SESSIONS = 2000  # to remember
@@ -42,6 +45,11 @@ class Sessions(StateHolder):  # type: ignore[misc]  # Gradio has no types here
     _made = 0
 
     def __getitem__(self, session_id: str) -> Session:
+        """A session, made where it is a new one. Raises HTTPException 422 for a name that is too
+        long: callers make up as many as they like, and 2000 are remembered."""
+        if len(session_id) > SESSION_CHARS:
+            said = f"session_hash is too long: at most {SESSION_CHARS} characters."
+            raise HTTPException(422, said)
         if session_id not in self.session_data:
             self.session_data[session_id] = Session(self.blocks)
             self._made += 1

@@ -49,6 +49,7 @@ NOT_UTF8 = Refusal(400, "The body of this request must be UTF-8.")
 TOO_SLOW = Refusal(408, "This request came too slowly.")
 TOO_MUCH = Refusal(503, "Too many large requests at once; try again in a moment.")
 NO_FILE = Refusal(400, "Each part of an upload must be a file with the name 'files'.")
+BAD_BOUNDARY = Refusal(400, "The boundary of this upload is none; it is too long, perhaps.")
 LONG_ID = Refusal(400, f"upload_id is too long: at most {UPLOAD_ID_CHARS} characters.")
 BROKEN_OFF = Refusal(400, "The upload broke off.")
 
@@ -115,6 +116,10 @@ class Bodies:
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits, clock = self.uploads, _Clock(receive)
         parts = _Parts(Headers(scope=scope).get("content-type", ""), limits)
+        unreadable = parts.read(b"")
+        if unreadable is not None:  # Gradio makes its parser before it asks for the first piece
+            await refuse(unreadable, receive, send)
+            return
         refusal: Refusal | None = None
         started, more, size = False, True, 0
 
@@ -236,16 +241,19 @@ class _Parts:
         self._parser: MultipartParser | None = None
         kind, options = parse_options_header(content_type)
         if kind == b"multipart/form-data" and b"boundary" in options:
-            self._parser = MultipartParser(
-                options[b"boundary"],
-                {
-                    "on_part_begin": self._begin,
-                    "on_header_field": self._header_name,
-                    "on_header_value": self._header_value,
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_finished,
-                },
-            )
+            try:
+                self._parser = MultipartParser(
+                    options[b"boundary"],
+                    {
+                        "on_part_begin": self._begin,
+                        "on_header_field": self._header_name,
+                        "on_header_value": self._header_value,
+                        "on_header_end": self._header_end,
+                        "on_headers_finished": self._headers_finished,
+                    },
+                )
+            except ValueError:  # FormParserError, in which Gradio's own parser would end, too
+                self._refusal = BAD_BOUNDARY
 
     def read(self, piece: bytes) -> Refusal | None:
         """Look at the next piece; why it cannot be taken, or None."""

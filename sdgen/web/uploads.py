@@ -2,6 +2,9 @@
 
 Counted is what lies in the folder for temporary files, and what is on its way there. A file is
 gone from there after a day; until then it is its payer's.
+
+A call of an MCP tool may bring a file in its own text (`data:...;base64,...`), which Gradio writes
+to that folder before anybody looks at it. Such a call is an upload as well.
 """
 
 import json
@@ -20,8 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdgen import scratch
 from sdgen.config import Settings
 from sdgen.errors import SdgenError, StorageFailed, TooMuch
+from sdgen.web.paths import route_path
+from sdgen.web.tool_calls import PATH as TOOLS
 
 PATH = "/gradio_api/upload"
+_FILE_IN_TEXT = "file"  # what Gradio calls one, before a dot and what it takes for its kind
 MEGABYTE = 1_000_000
 LOOK_BYTES = 8 * MEGABYTE  # of one upload between two looks at the disk
 TOTAL_MB, TOTAL_MB_OF_STRANGERS = 8000, 1000
@@ -126,6 +132,14 @@ class Ledger:
             if not self._running:
                 scratch.remove_parts(scratch.folder_in_use())
 
+    def files_in_text(self) -> tuple[Path, ...]:
+        """What lies there of calls of tools, and is nobody's yet."""
+        files = [copy.path for copy in scratch.files_in(scratch.folder_in_use())]
+        with self._lock:
+            return tuple(
+                path for path in files if path.stem == _FILE_IN_TEXT and path not in self._files
+            )
+
 
 class Uploads:
     """The middleware: lets an upload through as long as there is room for it."""
@@ -139,6 +153,9 @@ class Uploads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         uploads = scope["type"] == "http" and scope["method"] == "POST"
+        if uploads and route_path(scope).startswith(TOOLS):
+            await self._called(scope, receive, send)
+            return
         if not (uploads and scope["path"].rstrip("/").endswith(PATH)):
             await self.app(scope, receive, send)
             return
@@ -152,6 +169,35 @@ class Uploads:
             await _refusal(error)(scope, receive, send)
             return
         await self._passed(upload, scope, receive, send)
+
+    async def _called(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A call of a tool; its body comes whole, see bodies.py."""
+        first = await receive()
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return first
+
+        size = _bytes_in_text(first.get("body", b""))
+        if not size:
+            await self.app(scope, again, send)
+            return
+        payer = self._payer(HTTPConnection(scope))
+        before = set(await to_thread.run_sync(self._ledger.files_in_text))
+        try:
+            upload = await to_thread.run_sync(self._ledger.begin, payer, size)
+        except SdgenError as error:
+            await _refusal(error)(scope, again, send)
+            return
+        try:
+            await self.app(scope, again, send)
+        finally:
+            files = set(await to_thread.run_sync(self._ledger.files_in_text)) - before
+            await to_thread.run_sync(self._ledger.end, upload, files)
 
     async def _passed(self, upload: Upload, scope: Scope, receive: Receive, send: Send) -> None:
         refused: SdgenError | None = None
@@ -192,6 +238,24 @@ def _refusal(error: SdgenError) -> PlainTextResponse:
     """Gradio's page shows a plain text as it is."""
     code = 413 if isinstance(error, TooMuch) else 507
     return PlainTextResponse(str(error), code, {"Connection": "close"})
+
+
+def _bytes_in_text(body: bytes) -> int:
+    """Characters of all files that a JSON holds as texts; no file has more bytes."""
+    try:
+        todo = [json.loads(body)]
+    except ValueError:
+        return 0
+    size = 0
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo += value
+        elif isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, str) and value.startswith("data:"):
+            size += len(value)
+    return size
 
 
 def _paths(answer: bytes) -> tuple[Path, ...]:

@@ -22,8 +22,9 @@ def refused(error: SdgenError) -> gr.Error:
     return gr.Error(sentence(error), print_exception=False)
 
 
-def sentence(error: SdgenError) -> str:
-    """The error's sentence, short, and without characters that no program can pass on."""
+def sentence(error: SdgenError | str) -> str:
+    """The error's sentence, or one that quotes a value: short, and without characters that no
+    program can pass on."""
     text = str(error)
     if len(text) > SENTENCE_CHARS:
         text = f"{text[:SENTENCE_CHARS]} ..."

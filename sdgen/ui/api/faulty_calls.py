@@ -14,7 +14,8 @@ from sdgen.ui.api.checks import sentence
 from sdgen.ui.gradio_parts import FnIndexInferError
 
 NAMED_CALL = "/call/v2/"  # Gradio's route for arguments by name
-PAGES_CALL = "/queue/join"  # and the one of pages, which name an event by its number
+# And those of pages, which name an event by its number.
+PAGES_CALL, PAGES_DIRECT_CALL = "/queue/join", "/gradio_api/run/"
 
 
 def in_words(app_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +58,11 @@ class FaultyCalls:
 
 
 def _said(path: str, error: TypeError | KeyError) -> str:
-    """What a fault of these two routes means; "" for faults that are ours."""
+    """What a fault of these routes means; "" for faults that are ours."""
     if NAMED_CALL in path and isinstance(error, TypeError):  # of gradio_client's construct_args
         return f"{str(error).partition('. Please')[0]}."
-    if path.endswith(PAGES_CALL) and isinstance(error, KeyError):
+    by_number = path.endswith(PAGES_CALL) or PAGES_DIRECT_CALL in path
+    if by_number and isinstance(error, KeyError):
         return "fn_index: there is no such event."
     return ""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 from sdgen.errors import SdgenError
+from sdgen.ui.api.checks import sentence
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ MISFITS = (
     NotImplementedError,
     OSError,
 )
-MESSAGE_CHARS = 600  # of what a component says of a value, which it quotes
 _HOME = Path(__file__).resolve().parents[3]
 _PLACES = 4  # innermost ones that the log names
 
@@ -45,11 +45,9 @@ def in_a_sentence(error: BaseException, event: str) -> gr.Error:
             return error
         message = str(error.message)  # a component's, of a value that it does not take
         log.info("event %s: a value that its field does not take", event)
-        if len(message) > MESSAGE_CHARS:
-            message = f"{message[:MESSAGE_CHARS]} ..."
-        return gr.Error(message, print_exception=False)
+        return gr.Error(sentence(message), print_exception=False)
     if isinstance(error, SdgenError):
-        return gr.Error(str(error)[:MESSAGE_CHARS], print_exception=False)
+        return gr.Error(sentence(error), print_exception=False)
     log.warning("event %s: %s at %s", event, type(error).__name__, places(error))
     return gr.Error(WRONG, print_exception=False)
 
