@@ -177,7 +177,7 @@ def test_generate_takes_a_file_where_it_lies(run: Run, engine: FakeEngine, tmp_p
 
 
 @pytest.mark.parametrize(
-    "text", ["my-cat:3", "my-cat:1:-9", "my-cat:1:1:1", ":1", "my-cat:1e999", "my-cat:1.2.3"]
+    "text", ["my-cat:11", "my-cat:1:-19", "my-cat:1:1:1", ":1", "my-cat:1e999", "my-cat:1.2.3"]
 )
 def test_wrong_strengths_are_refused(text: str, run: Run, engine: FakeEngine, cat: Path) -> None:
     result = run("generate", "a robot", "--adapter", text, *SMALL)

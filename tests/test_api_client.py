@@ -155,7 +155,10 @@ def test_wrong_adapters_are_said_to_the_program(
 ) -> None:
     fill(settings.data_dir)
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"adapters": [{"name": "storm-hero", "scale": 3}]}, "Adapter strength must be at most 2"),
+        (
+            {"adapters": [{"name": "storm-hero", "scale": 11}]},
+            "Adapter strength must be at most 10",
+        ),
         ({"adapters": [{"name": "strom-hero"}]}, "Did you mean storm-hero"),
         ({"adapters": "storm-hero"}, "Adapters must be a list"),
         ({"adapters": [{"name": "big"}]}, "This is an SDXL LoRA; the model is Picturebook"),
@@ -175,7 +178,7 @@ def test_wrong_adapters_are_said_to_the_program(
         ({"prompt": "x", "seed": 1.5}, "Seed must be a whole number."),
         ({"prompt": "x", "model": "sd15"}, "Nothing is downloaded before you say so."),
         ({"prompt": "x", "model": 7}, "Model must be text."),
-        ({"prompt": "x" * 3000}, "Prompt is too long"),
+        ({"prompt": "x" * 10_001}, "Prompt is too long"),
     ],
 )
 def test_errors_reach_the_program_as_our_sentences(

@@ -74,7 +74,7 @@ def test_programs_preview_and_draw_enhanced_prompts(everything: Any, helper: Fau
     assert (picture["original_prompt"], picture["enhanced_by"]) == ("a red robot", "api")
     assert 'Original prompt: "a red robot"' in picture["recipe"]
     assert len(helper.requests) == 1  # the second time it is remembered
-    for wrong in ({"prompt": ""}, {"prompt": "x" * 3000}, {"prompt": "x", "enhancer": "on"}):
+    for wrong in ({"prompt": ""}, {"prompt": "x" * 10_001}, {"prompt": "x", "enhancer": "on"}):
         with pytest.raises(Exception, match=r"Prompt|Enhance"):
             client.predict(**wrong, api_name="/enhance")
 

@@ -85,11 +85,11 @@ def test_a_tag_wins_over_the_same_adapter_picked(with_adapters: Studio) -> None:
     [
         ({"prompt": "x <lora:storm-her:1>"}, "adapters", "Did you mean storm-hero"),
         ({"prompt": "x", "adapters": [{"name": "watercolor"}]}, "adapters", "watercolour"),
-        ({"prompt": "x <lora:storm-hero:9>"}, "prompt", "beyond 2"),
+        ({"prompt": "x <lora:storm-hero:11>"}, "prompt", "beyond 10"),
         ({"prompt": "x <lora:storm-hero"}, "prompt", "not closed"),
         ({"prompt": "<lora:storm-hero:1>"}, "prompt", "is empty"),
         ({"prompt": "x", "negative_prompt": "<lora:half:1>"}, "negative_prompt", "belongs in"),
-        ({"prompt": "x", "adapters": [{"name": "half", "scale": 3}]}, "adapters", "at most 2"),
+        ({"prompt": "x", "adapters": [{"name": "half", "scale": 11}]}, "adapters", "at most 10"),
         ({"prompt": "x", "adapters": "half"}, "adapters", "must be a list"),
     ],
 )
