@@ -21,6 +21,7 @@ from PIL import Image
 
 from sdgen.config import Settings
 from sdgen.errors import DownloadNeeded, QueueFull, SdgenError, ShuttingDown
+from sdgen.history import History
 from sdgen.job import (
     EngineStatus,
     Failed,
@@ -295,3 +296,20 @@ def ask(prompt: str = "a red robot on a beach", **given: object) -> GenerateRequ
         "sampler": "dpmpp_2m",
     }
     return GenerateRequest.checked(prompt=prompt, **(fields | given))
+
+
+OpenHistory = Callable[..., History]
+
+
+@pytest.fixture
+def open_history() -> Iterator[OpenHistory]:
+    """Opens a History as its class does, and lets go of it when the test is over."""
+    opened: list[History] = []
+
+    def open_(data_dir: Path, **given: bool) -> History:
+        opened.append(History(data_dir, **given))
+        return opened[-1]
+
+    yield open_
+    for history in opened:
+        history.close()

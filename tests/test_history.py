@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from sdgen.errors import StorageFailed
-from sdgen.history import History
+from tests.conftest import OpenHistory
 from tests.history_rows import job, picture
 
 
-def test_a_row_comes_back_as_it_went(tmp_path: Path) -> None:
+def test_a_row_comes_back_as_it_went(tmp_path: Path, open_history: OpenHistory) -> None:
     mine = job(
         enhancement="{}", grid="[]", group="g", label="ä\n", started=1.5, ended=2.5, error="e",
         attempts=3, work=0.25, state="failed", leave="watched",
@@ -22,11 +22,11 @@ def test_a_row_comes_back_as_it_went(tmp_path: Path) -> None:
         negative_prompt="x", adapters=("a", 'b"', ","), job="a", index=3, flagged="why",
         favourite=True, deleted=5.0, size_bytes=9, kind="sheet", seed=2**40,
     )  # fmt: skip
-    history = History(tmp_path)
+    history = open_history(tmp_path)
     history.add_jobs([mine])
     history.add_picture(shown)
     history.close()
-    history = History(tmp_path)  # and over a restart
+    history = open_history(tmp_path)  # and over a restart
     assert history.job("a") == mine
     assert history.picture("p") == shown
     assert history.pictures_of_job("a") == [shown]
@@ -35,8 +35,8 @@ def test_a_row_comes_back_as_it_went(tmp_path: Path) -> None:
     assert history.set_aside is None
 
 
-def test_a_job_has_one_end(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_a_job_has_one_end(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     history.add_jobs([job()])
     history.start_job("a", 101.0)
     history.wait_again("a")
@@ -52,8 +52,8 @@ def test_a_job_has_one_end(tmp_path: Path) -> None:
     assert history.unfinished() == []
 
 
-def test_unfinished_jobs_come_in_their_order(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_unfinished_jobs_come_in_their_order(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     places = {"a": 3.0, "b": 1.0, "c": 2.0, "d": 0.5}
     history.add_jobs([job(name, place=place) for name, place in places.items()])
     history.end_job("d", "stopped", 101.0)
@@ -63,8 +63,8 @@ def test_unfinished_jobs_come_in_their_order(tmp_path: Path) -> None:
     assert [row.id for row in history.unfinished()] == ["a", "b", "c"]
 
 
-def test_owners_and_payers_are_apart(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_owners_and_payers_are_apart(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     history.add_jobs(
         [
             job("a", work=1.0, created=1.0),
@@ -82,8 +82,8 @@ def test_owners_and_payers_are_apart(tmp_path: Path) -> None:
     assert history.paused() == frozenset()
 
 
-def test_old_ends_are_forgotten(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_old_ends_are_forgotten(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     history.add_jobs([job(name) for name in "abc"])
     history.end_job("a", "done", 101.0)
     history.end_job("b", "done", 102.0)
@@ -91,8 +91,8 @@ def test_old_ends_are_forgotten(tmp_path: Path) -> None:
     assert [history.job(name) is None for name in "abc"] == [True, False, False]
 
 
-def test_words_can_be_forgotten(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_words_can_be_forgotten(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     wordy = {"enhancement": '{"original_prompt": "robot"}', "label": "robot", "grid": "[robot]"}
     history.add_jobs([job(**wordy), job("b", request="robot")])
     for name in "ab":
@@ -105,8 +105,10 @@ def test_words_can_be_forgotten(tmp_path: Path) -> None:
     assert b"robot" not in written
 
 
-def test_a_picture_learns_its_job_and_nothing_else(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_a_picture_learns_its_job_and_nothing_else(
+    tmp_path: Path, open_history: OpenHistory
+) -> None:
+    history = open_history(tmp_path)
     found = picture(favourite=True)  # as a file without a row is written down
     history.add_picture(found)
     history.add_picture(picture(job="j", index=2, flagged="why", prompt="other"))
@@ -117,8 +119,10 @@ def test_a_picture_learns_its_job_and_nothing_else(tmp_path: Path) -> None:
         assert history.picture("p") == known
 
 
-def test_a_reason_to_withhold_a_picture_is_never_lost(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_a_reason_to_withhold_a_picture_is_never_lost(
+    tmp_path: Path, open_history: OpenHistory
+) -> None:
+    history = open_history(tmp_path)
     history.add_picture(picture(flagged="why"))
     for later in (picture(), picture(job="j")):
         history.add_picture(later)
@@ -127,16 +131,18 @@ def test_a_reason_to_withhold_a_picture_is_never_lost(tmp_path: Path) -> None:
         assert row.flagged == "why"
 
 
-def test_text_that_utf_8_has_no_bytes_for_is_no_trouble(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_text_that_utf_8_has_no_bytes_for_is_no_trouble(
+    tmp_path: Path, open_history: OpenHistory
+) -> None:
+    history = open_history(tmp_path)
     history.add_jobs([job("\ud800", label="a\ud800b\0c")])
     row = history.job("\ud800")
     assert row is not None
     assert row.label == "a?b\0c"
 
 
-def test_a_reader_sees_one_state(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_a_reader_sees_one_state(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     history.add_picture(picture("a"))
     with history.reading() as db:
         counted = [db.execute("SELECT count(*) FROM pictures").fetchone()]
@@ -146,8 +152,8 @@ def test_a_reader_sees_one_state(tmp_path: Path) -> None:
     assert history.picture("b") is not None
 
 
-def test_threads_lose_nothing(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_threads_lose_nothing(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     errors: list[BaseException] = []
 
     def work(who: int) -> None:
@@ -171,20 +177,20 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
     assert {row and (row.state, row.attempts) for row in rows} == {("done", 1)}
 
 
-def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
-    History(tmp_path).close()
+def test_a_newer_file_is_left_alone(tmp_path: Path, open_history: OpenHistory) -> None:
+    open_history(tmp_path).close()
     path = tmp_path / "history.sqlite3"
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 999")
     db.close()
     before = path.read_bytes()
     with pytest.raises(StorageFailed, match="newer version"):
-        History(tmp_path)
+        open_history(tmp_path)
     assert path.read_bytes() == before
 
 
-def test_closed_is_closed(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_closed_is_closed(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     history.close()
     history.close()
     with pytest.raises(StorageFailed):

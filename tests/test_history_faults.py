@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from sdgen.errors import StorageFailed
-from sdgen.history import History
 from sdgen.history.columns import ADD_JOB, job_values
 from sdgen.history.database import Database
 from sdgen.history.salvage import replace_database
+from tests.conftest import OpenHistory
 from tests.fault_programs import posix, run
 from tests.history_rows import job, picture
 
 NAME = "history.sqlite3"
 
 
-def test_a_full_database_keeps_its_old_state(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_a_full_database_keeps_its_old_state(tmp_path: Path, open_history: OpenHistory) -> None:
+    history = open_history(tmp_path)
     history.add_jobs([job("old")])
     with history.writing() as db:  # the file may not grow any more
         db.execute("PRAGMA max_page_count = 1")
@@ -79,14 +79,14 @@ def test_a_disk_that_fills_up_at_any_write_keeps_the_old_state(tmp_path: Path, s
     assert passed > 30_000 / step
 
 
-def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path, open_history: OpenHistory) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageFailed) as caught:
-        History(tmp_path / "file" / "folder")
+        open_history(tmp_path / "file" / "folder")
     assert str(tmp_path) not in str(caught.value)
     (tmp_path / NAME).mkdir()
     with pytest.raises(StorageFailed):
-        History(tmp_path)
+        open_history(tmp_path)
 
 
 def overwritten(start: int, end: int) -> Callable[[bytes], bytes]:
@@ -104,14 +104,16 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_put_aside(tmp_path: Path, damage: str) -> None:
-    history = History(tmp_path)
+def test_a_damaged_file_is_put_aside(
+    tmp_path: Path, damage: str, open_history: OpenHistory
+) -> None:
+    history = open_history(tmp_path)
     history.add_jobs([job(f"{number:03}", label="x" * 500) for number in range(100)])
     history.close()
     path = tmp_path / NAME
     broken = DAMAGES[damage](path.read_bytes())
     path.write_bytes(broken)
-    history = History(tmp_path)
+    history = open_history(tmp_path)
     assert history.set_aside is not None
     assert history.set_aside.read_bytes() == broken
     kept = history.unfinished()
@@ -120,14 +122,16 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path, damage: str) -> None:
     assert history.job("new") == job("new", owner="you")
     history.close()
     assert not list(tmp_path.glob("history.new*"))
-    again = History(tmp_path)
+    again = open_history(tmp_path)
     assert again.set_aside is None
     assert len(again.unfinished()) == len(kept) + 1
     again.close()
 
 
-def test_what_can_be_read_of_a_damaged_file_is_kept(tmp_path: Path) -> None:
-    history = History(tmp_path)
+def test_what_can_be_read_of_a_damaged_file_is_kept(
+    tmp_path: Path, open_history: OpenHistory
+) -> None:
+    history = open_history(tmp_path)
     history.add_jobs([job()])
     history.add_picture(picture(favourite=True, flagged="why"))
     history.set_paused("me", True)
@@ -138,26 +142,26 @@ def test_what_can_be_read_of_a_damaged_file_is_kept(tmp_path: Path) -> None:
     db.close()
     data = path.read_bytes()
     path.write_bytes(overwritten((page - 1) * 4096, page * 4096)(data))
-    history = History(tmp_path)
+    history = open_history(tmp_path)
     assert history.set_aside is not None
     assert history.unfinished() == [job()]
     assert history.picture("p") == picture(favourite=True, flagged="why")
     assert history.paused() == {"me"}
 
 
-def test_a_log_is_never_read_into_another_file(tmp_path: Path) -> None:
+def test_a_log_is_never_read_into_another_file(tmp_path: Path, open_history: OpenHistory) -> None:
     rows = [job(f"{number:02}", label="x" * 3000) for number in range(20)]
-    history = History(tmp_path / "first")
+    history = open_history(tmp_path / "first")
     history.add_jobs(rows[:9])
     history.close()
-    history = History(tmp_path / "first")
+    history = open_history(tmp_path / "first")
     history.start_job("03", 1.0)  # a page of it is in the log
     second = tmp_path / "second"
     shutil.copytree(tmp_path / "first", second)  # as kill -9 leaves it, with its log
     history.close()
     (second / NAME).write_bytes(b"no database" * 1000)
     log = (second / f"{NAME}-wal").read_bytes()
-    history = History(second)
+    history = open_history(second)
     assert history.set_aside is not None
     assert history.set_aside.with_suffix(".sqlite3-wal").read_bytes() == log
     assert history.unfinished() == []
@@ -169,18 +173,18 @@ def test_a_log_is_never_read_into_another_file(tmp_path: Path) -> None:
 
     (second / f"{NAME}-wal").write_bytes(log)
     replace_database(second / NAME, fill)
-    history = History(second)
+    history = open_history(second)
     assert history.set_aside is None
     assert history.unfinished() == rows
 
 
-def test_what_a_killed_repair_left_goes(tmp_path: Path) -> None:
+def test_what_a_killed_repair_left_goes(tmp_path: Path, open_history: OpenHistory) -> None:
     old, young = tmp_path / "history.new-1.sqlite3", tmp_path / "history.new-2.sqlite3-wal"
     for path in (old, young):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
     (tmp_path / NAME).write_bytes(b"no database" * 100)
-    assert History(tmp_path).set_aside is not None
+    assert open_history(tmp_path).set_aside is not None
     assert not old.exists()
     assert young.exists()
 
@@ -210,9 +214,9 @@ kill_writers(write, int(sys.argv[2]), longest=0.06)
 
 @posix
 @pytest.mark.parametrize("rounds", [8, pytest.param(40, marks=pytest.mark.slow)])
-def test_kill_9_loses_no_job(tmp_path: Path, rounds: int) -> None:
+def test_kill_9_loses_no_job(tmp_path: Path, rounds: int, open_history: OpenHistory) -> None:
     lines = run(KILL_WRITERS, tmp_path, rounds).splitlines()
-    history = History(tmp_path)
+    history = open_history(tmp_path)
     assert history.set_aside is None
     order = ("waiting", "running", "done")
     said: dict[str, int] = {}
