@@ -7,6 +7,7 @@ tell from the pixels alone which request a picture belongs to.
 import asyncio
 import gc
 import hashlib
+import logging
 import os
 import threading
 import warnings
@@ -296,6 +297,17 @@ def ask(prompt: str = "a red robot on a beach", **given: object) -> GenerateRequ
         "sampler": "dpmpp_2m",
     }
     return GenerateRequest.checked(prompt=prompt, **(fields | given))
+
+
+@pytest.fixture(autouse=True)
+def no_log_is_left_open() -> Iterator[None]:
+    """What a test had written to its own stderr, as an app does, the next one has not."""
+    root = logging.getLogger()
+    before = [*root.handlers]
+    yield
+    for handler in [*root.handlers]:
+        if type(handler) is logging.StreamHandler and handler not in before:
+            root.removeHandler(handler)
 
 
 OpenHistory = Callable[..., History]

@@ -327,7 +327,7 @@ def test_what_submit_refuses(client: Any, engine: FakeEngine) -> None:
 
 
 def test_one_programs_jobs_are_no_others(url: str, engine: FakeEngine, tmp_path: Path) -> None:
-    engine.seconds_per_step = 0.05
+    engine.seconds_per_step = 0.5  # a minute: nobody cancels what is done
 
     def program(**headers: str) -> Any:
         return Client(
