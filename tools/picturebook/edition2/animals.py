@@ -289,7 +289,8 @@ def draw_dragon(pen: Pen, c: Colour, mood: str | None) -> None:
     wing, light, spike = darker(c, 0.35), lighter(c, 0.55), (255, 196, 60)
     for side in (-1, 1):
         pen.polygon([(side * 0.16, 0.5), (side * 0.4, 0.92), (side * 0.68, 0.8), (side * 0.6, 0.6),
-                     (side * 0.7, 0.44), (side * 0.48, 0.44), (side * 0.44, 0.28)], wing)  # fmt: skip
+                     (side * 0.7, 0.44), (side * 0.48, 0.44), (side * 0.44, 0.28)],
+                    wing)  # fmt: skip
     pen.arc([(-0.14, 0.1), (-0.46, 0.06), (-0.6, 0.2)], 0.12, c)
     pen.polygon([(-0.72, 0.16), (-0.66, 0.36), (-0.5, 0.26)], spike)
     pen.oval(0, 0.28, 0.27, 0.28, c)

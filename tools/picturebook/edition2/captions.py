@@ -29,7 +29,7 @@ def _adjectives(figure: Figure, rng: random.Random) -> str:
 
 
 def noun_phrase(figure: Figure, rng: random.Random, bare: bool = False) -> str:
-    """"a happy little blue cat with a hat", "three red cars"; `bare` has no article."""
+    """ "a happy little blue cat with a hat", "three red cars"; `bare` has no article."""
     plain = rng.random() < 0.6
     noun = words.KINDS[figure.kind][0] if plain else rng.choice(words.KINDS[figure.kind])
     many = figure.count != 1
@@ -111,13 +111,14 @@ def _sentence(scene: Scene, rng: random.Random) -> str:
 
 
 def _around_first(scene: Scene, rng: random.Random) -> str:
-    """"at night on a beach, a blue cat"."""
+    """ "at night on a beach, a blue cat"."""
     around = " ".join(_around(scene, rng))
-    return f"{around}{rng.choice((', ', ' '))}{_joined(scene, rng)}" if around else _joined(scene, rng)
+    gap = rng.choice((", ", " ")) if around else ""
+    return f"{around}{gap}{_joined(scene, rng)}"
 
 
 def _place_first(scene: Scene, rng: random.Random) -> str:
-    """"a beach with a blue cat at night"."""
+    """ "a beach with a blue cat at night"."""
     if not scene.place:
         return _sentence(scene, rng)
     place = rng.choice(words.BARE_PLACES[scene.place])
@@ -127,7 +128,7 @@ def _place_first(scene: Scene, rng: random.Random) -> str:
 
 
 def _list(scene: Scene, rng: random.Random) -> str:
-    """"blue cat, beach, night"."""
+    """ "blue cat, beach, night"."""
     parts = [_joined(scene, rng, bare=rng.random() < 0.7)] if scene.figures else []
     if scene.place:
         lot = rng.random() < 0.6
@@ -139,7 +140,7 @@ def _list(scene: Scene, rng: random.Random) -> str:
     if rng.random() < 0.3:
         rng.shuffle(parts)
     if rng.random() < 0.25:
-        parts.append(rng.choice(words.STYLES[1:]))
+        parts.append(rng.choice(words.STYLES))
     return rng.choice((", ", ", ", ",")).join(parts)
 
 
@@ -187,7 +188,7 @@ HELD_OUT: tuple[Callable[[Scene, random.Random], str], ...] = (_wish, _found, _p
 
 def misspelt(text: str, rng: random.Random) -> str:
     """One letter of one word of four or more left out, doubled, swapped or replaced."""
-    long = [m for m in re.finditer(r"[a-zA-Z]{4,}", text)]
+    long = list(re.finditer(r"[a-zA-Z]{4,}", text))
     if not long:
         return text
     at = rng.choice(long)
@@ -246,7 +247,7 @@ class _First(random.Random):
 
 def all_words() -> list[str]:
     """Every lower-case word that a caption can contain, sorted."""
-    rng, found = random.Random("words"), set()
+    found: set[str] = set()
     tables = (words.KINDS, words.COLOURS, words.SIZES, words.MOODS, words.ACCESSORIES, words.POSES,
               words.PLACES, words.BARE_PLACES, words.TIMES, words.BARE_TIMES)  # fmt: skip
     phrases = [p for table in tables for choices in table.values() for p in choices]
@@ -257,5 +258,4 @@ def all_words() -> list[str]:
                 "carrying top in front overhead flying over it to above"]  # fmt: skip
     for phrase in phrases:
         found |= set(re.findall(r"[a-z]+", phrase.lower()))
-    del rng
     return sorted(found)

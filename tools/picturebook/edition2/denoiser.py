@@ -31,6 +31,7 @@ def new_unet() -> UNet2DConditionModel:
         attention_head_dim=4,  # diffusers reads this as the number of heads
         norm_num_groups=16,
         resnet_time_scale_shift="scale_shift",
+        time_embedding_dim=384,
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
     )

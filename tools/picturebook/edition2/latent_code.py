@@ -1,8 +1,10 @@
-"""The latent code: 32 x 32 px become CHANNELS numbers. `python -m tools.picturebook.edition2.latent_code`.
+"""The latent code: 32 x 32 px become CHANNELS numbers.
+
+`python -m tools.picturebook.edition2.latent_code` fits it.
 
 As in the first edition the code is linear and fitted, not trained: five times, 2 x 2 neighbours are
-joined and reduced to their principal components. Figures and backgrounds stand on a grid of the same
-32 px, so a patch comes out the same wherever its figure stands.
+joined and reduced to their principal components. Figures and backgrounds stand on a grid of the
+same 32 px, so a patch comes out the same wherever its figure stands.
 
 Scale: each component is divided by the square root of its deviation, halfway between whitened (all
 equally loud) and natural, and all together by one number so that latents have a variance of 1.
@@ -16,15 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tools.picturebook.edition2.run import WORK_DIR
 from tools.picturebook.edition2.scene import Scene, sample_any_scene, sample_scene
 from tools.picturebook.edition2.world import Box, draw
 from tools.picturebook.latent_code import LatentCode, join, psnr
 
 CELL = 32  # picture pixels of a latent, both ways
 CHANNELS = 128
-LEVELS = (10, 20, 40, 80, CHANNELS)  # components kept after each joining of 2 x 2
+LEVELS = (12, 16, 32, 64, CHANNELS)  # components kept after each joining of 2 x 2
 FIGURE_WEIGHT = 2.0  # how much more a patch inside a figure's box counts in the fit
-WORK_DIR = Path("build/picturebook2")
 
 
 def drawn(scenes: list[Scene]) -> tuple[Tensor, list[list[Box]]]:
@@ -58,7 +60,7 @@ def fit(count: int, batch: int = 50, levels: tuple[int, ...] = LEVELS) -> Latent
     maps: list[Tensor] = []
     rng = random.Random("latent code")
     for level, kept in enumerate(levels):
-        total, moments, outer = 0.0, 0.0, 0.0
+        total, moments, outer = torch.zeros(()), torch.zeros(()), torch.zeros(())
         for _ in range(0, count, batch):
             x, boxes = drawn([sample_scene(rng) for _ in range(batch)])
             for matrix in maps:

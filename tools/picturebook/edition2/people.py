@@ -224,7 +224,7 @@ def draw_queen(pen: Pen, bones: Skeleton, c: Colour, mood: str | None) -> None:
     _leg(pen, bones, 1, SKIN, darker(c, 0.4))
     _gown(pen, bones, c, lighter(c, 0.55), 0.36, 0.3)
     _arm(pen, bones, 1, SKIN, SKIN)
-    (nu, nv), (hu, hv) = bones.neck, bones.hip
+    hu, hv = bones.hip
     pen.line([(hu - 0.11, hv + 0.06), (hu + 0.11, hv + 0.06)], 0.04, GOLD)
     pen.dot(u, v, r, SKIN)
     _hair(pen, head, BLOND)
@@ -254,8 +254,8 @@ def draw_wizard(pen: Pen, bones: Skeleton, c: Colour, mood: str | None) -> None:
     _arm(pen, bones, 1, darker(c, 0.14), SKIN)
     pen.dot(u, v, r, SKIN)
     _beard(pen, head, grey, 2.1)
-    pen.polygon([(u - 0.9 * r, v + 0.5 * r), (u + 0.2 * r, v + 2.4 * r), (u + 0.9 * r, v + 0.5 * r)],
-                c)  # fmt: skip
+    pen.polygon([(u - 0.9 * r, v + 0.5 * r), (u + 0.2 * r, v + 2.4 * r),
+                 (u + 0.9 * r, v + 0.5 * r)], c)  # fmt: skip
     pen.oval(u, v + 0.52 * r, 1.25 * r, 0.22 * r, darker(c, 0.35))
     for a, b in ((-0.2, 0.95), (0.25, 1.2), (0.1, 1.75)):
         pen.dot(u + a * r, v + b * r, 0.1 * r, GOLD)

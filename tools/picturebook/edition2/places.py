@@ -18,8 +18,10 @@ from tools.picturebook.places import ground_tint, tint
 
 LIT: Colour = (255, 226, 110)
 SNOW: Colour = (252, 253, 255)
-STARS = ((14, 150, 2), (40, 120, 3), (66, 168, 2), (92, 136, 2), (130, 176, 3), (156, 126, 2),
-         (182, 158, 2), (226, 120, 3), (246, 152, 2), (108, 96, 2), (24, 84, 2), (204, 88, 2))  # fmt: skip
+STARS = (
+    (14, 150, 2), (40, 120, 3), (66, 168, 2), (92, 136, 2), (130, 176, 3), (156, 126, 2),
+    (182, 158, 2), (226, 120, 3), (246, 152, 2), (108, 96, 2), (24, 84, 2), (204, 88, 2),
+)  # fmt: skip
 
 
 def draw_sea(pen: Pen, time: str, d: float) -> None:
@@ -122,8 +124,8 @@ def draw_street(pen: Pen, time: str, d: float) -> None:
     """A row of coloured town houses, a lamp, a pavement and a road with a crossing."""
     walls = ((236, 176, 120), (150, 190, 214), (240, 210, 130), (206, 150, 170))
     window = LIT if time in DARK_TIMES else tint((230, 244, 252), time)
-    for i, (left, top) in enumerate(((-14, 146), (54, 128), (122, 150), (190, 134))):
-        left, paint = left + d, tint(walls[i], time)
+    for i, (start, top) in enumerate(((-14, 146), (54, 128), (122, 150), (190, 134))):
+        left, paint = start + d, tint(walls[i], time)
         pen.rect(left, 56, left + 66, top, paint)
         roof = SNOW if time == "snow" else tint((150, 76, 66), time)
         pen.polygon([(left - 3, top), (left + 33, top + 30), (left + 69, top)], roof)
@@ -144,9 +146,8 @@ def draw_street(pen: Pen, time: str, d: float) -> None:
 
 def draw_farm(pen: Pen, time: str, d: float) -> None:
     """A red barn, a silo, a fence, rows of a field."""
-    for u, v, ru, rv, paint in ((50, 66, 120, 50, (158, 200, 90)), (210, 60, 120, 60,
-                                                                   (140, 186, 80))):  # fmt: skip
-        pen.oval(u, v, ru, rv, ground_tint(paint, time))
+    pen.oval(50, 66, 120, 50, ground_tint((158, 200, 90), time))
+    pen.oval(210, 60, 120, 60, ground_tint((140, 186, 80), time))
     red, white = tint((206, 66, 54), time), tint((252, 246, 236), time)
     u = 66 + d
     pen.rect(u + 50, 70, u + 78, 156, tint((190, 196, 206), time))

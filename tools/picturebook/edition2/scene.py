@@ -19,8 +19,8 @@ FLYERS = ("flying car", "balloon", "bird", "rocket", "plane", "butterfly", "ghos
 OVERHEAD = (*FLYERS, "dragon", "owl")  # can fly over something
 SHELTERS = ("tree", "mushroom")  # something can be under them
 CARRIERS = (  # something can stand on them
-    "horse", "elephant", "turtle", "whale", "dragon", "car", "bus", "train", "house", "boat", "ship",
-    "mushroom", "castle", "submarine", "bear",
+    "horse", "elephant", "turtle", "whale", "dragon", "car", "bus", "train", "house", "boat",
+    "ship", "mushroom", "castle", "submarine", "bear",
 )  # fmt: skip
 RIDERS = (*PEOPLE, "cat", "dog", "rabbit", "bear", "frog", "mouse", "owl", "penguin", "duck",
           "robot", "ghost", "snowman")  # fmt: skip
@@ -80,7 +80,7 @@ def is_held_out(kind: str, colour: str, place: str, time: str) -> bool:
 
 
 def is_held_out_pair(scene: Scene) -> bool:
-    """True for the fixed share of (kind, relation, kind) of two subjects that training never sees."""
+    """True for the fixed share of (kind, relation, kind) that training never sees."""
     if len(scene.figures) != 2:
         return False
     key = f"2|{scene.figures[0].kind}|{scene.relation}|{scene.figures[1].kind}".encode()

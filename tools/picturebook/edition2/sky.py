@@ -121,4 +121,3 @@ def sky_colours(place: str, time: str) -> tuple[Colour, Colour]:
 def page_pen(image: Image.Image) -> Pen:
     """A pen in page units, v upwards from the lower edge of the picture."""
     return Pen(image, 0, SIZE, SIZE / PAGE)
-

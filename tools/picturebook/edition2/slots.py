@@ -1,9 +1,9 @@
 """What a caption says about a scene, as numbers, and as the vectors that the denoiser reads.
 
-The denoiser never needs to see a sentence to learn to draw: it learns from `SlotEncoder`, which puts
-what is told into SLOTS vectors at the end of the LENGTH that a text encoder gives out. The text
-encoder (text.py) learns, apart from it and from captions alone, to give out these very vectors: the
-end of a padded caption has seen all its words, since CLIP's attention looks back.
+The denoiser never needs to see a sentence to learn to draw: it learns from `SlotEncoder`, which
+puts what is told into SLOTS vectors at the end of the LENGTH that a text encoder gives out. The
+text encoder (text.py) learns, apart from it and from captions alone, to give out these very
+vectors: the end of a padded caption has seen all its words, since CLIP's attention looks back.
 """
 
 import random
@@ -94,7 +94,7 @@ def fields_of(told: Scene | None) -> list[int]:
 
 
 class SlotEncoder(nn.Module):
-    """fields [b, FIELDS] -> vectors [b, LENGTH, TEXT_WIDTH]; all but the last SLOTS are the same."""
+    """fields [b, FIELDS] -> vectors [b, LENGTH, TEXT_WIDTH], all but the last SLOTS the same."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,18 +1,13 @@
 """Trains UNet and slot encoder, resumable: `python -m tools.picturebook.edition2.train_denoiser`.
 
-Kill it whenever you like: a checkpoint is written every SAVE_EVERY steps, in one piece, and the same
-step always has the same batch, so that it goes on as if nothing had happened. `--minutes` of the
-processor's time end it early; `--trial` keeps to a name of its own and prints the errors.
+The same step always has the same batch, so that a run that was killed goes on as if nothing had
+happened.
 """
 
-import argparse
 import random
-import time
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from tools.picturebook.edition2.denoiser import (
     Batch,
@@ -21,12 +16,11 @@ from tools.picturebook.edition2.denoiser import (
     new_noise_schedule,
     new_unet,
 )
-from tools.picturebook.edition2.latent_code import WORK_DIR, drawn, unseen_scenes
+from tools.picturebook.edition2.latent_code import drawn, unseen_scenes
 from tools.picturebook.edition2.pool import Pool
+from tools.picturebook.edition2.run import Run, parser_of
 from tools.picturebook.edition2.slots import SlotEncoder, fields_of, leave_out
 from tools.picturebook.latent_code import LatentCode
-from tools.picturebook.muon import new_optimizers
-from tools.picturebook.training import learning_rate, running_average
 
 STEPS, BATCH, RATE = 24_000, 32, 1e-3
 DRAWINGS = 60_000  # the pool at its largest
@@ -34,7 +28,7 @@ FIRST_DRAWINGS, DRAWINGS_A_STEP = 1024, 8  # it starts small, so that training s
 EARLY, EARLY_SHARE = 960, 0.15  # timesteps among the noisiest, where the words decide
 LOW, LOW_SHARE = 250, 0.35  # and among the least noisy, where detail is made
 AVERAGE_DECAY = 0.999
-SAVE_EVERY = 50
+SAVE_EVERY = 25
 MEASURED_AT = (20, 60, 120, 300, 500)
 
 
@@ -92,79 +86,28 @@ def new_networks() -> nn.ModuleDict:
     return nn.ModuleDict({"unet": unet, "slots": SlotEncoder()})
 
 
-class Run:
-    """Networks, optimizers, running average and step: what a checkpoint holds."""
-
-    def __init__(self, path: Path, rate: float) -> None:
-        torch.manual_seed(0)
-        self.path, self.step = path, 0
-        self.networks = new_networks()
-        plain = ("conv_in", "conv_out", "slots.", "add_embedding")
-        self.optimizers = new_optimizers(self.networks, rate, plain)
-        self.average: AveragedModel = running_average(self.networks, AVERAGE_DECAY)
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.networks.load_state_dict(state["networks"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            self.average.load_state_dict(state["average"])
-            self.step = state["step"]
-
-    def save(self) -> None:
-        unfinished = self.path.with_suffix(".new")
-        state = {
-            "networks": self.networks.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "average": self.average.state_dict(),
-            "step": self.step,
-        }
-        torch.save(state, unfinished)
-        unfinished.replace(self.path)
-
-    def learn(self, loss: Tensor, rate: float) -> None:
-        for group in (g for optimizer in self.optimizers for g in optimizer.param_groups):
-            group["lr"] = rate
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        self.average.update_parameters(self.networks)
-        self.step += 1
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work-dir", type=Path, default=WORK_DIR)
-    parser.add_argument("--steps", type=int, default=STEPS, help="where the cosine decay ends")
-    parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=RATE, help="top learning rate")
+    parser = parser_of(__doc__, STEPS, BATCH, RATE)
     parser.add_argument("--prediction", default="sample", choices=("sample", "v_prediction"))
-    parser.add_argument("--minutes", type=float, default=0, help="of the processor; 0: to the end")
-    parser.add_argument("--trial", default="denoiser", help="name of the checkpoint")
+    parser.add_argument("--name", default="denoiser", help="of the checkpoint, for trials")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    run = Run(args.work_dir / f"{args.trial}.pt", args.rate)
+    torch.manual_seed(0)
+    networks = new_networks()
+    plain = ("conv_in", "conv_out", "slots.", "add_embedding")
+    run = Run(args.work_dir / f"{args.name}.pt", networks, plain, args.rate, AVERAGE_DECAY)
     pool, schedule = Pool(args.work_dir, DRAWINGS), new_noise_schedule(args.prediction)
     errors = Errors(LatentCode.load(args.work_dir))
-    started, total = time.process_time(), 0.0
-    print(f"from step {run.step}", flush=True)
-    while run.step < args.steps:
+    over = False
+    while run.step < args.steps and not over:
         batch = batch_of(pool, run.step, args.batch)
-        loss = loss_of(run.networks["unet"], run.networks["slots"], schedule, batch)
-        run.learn(loss, learning_rate(run.step, args.steps, args.rate, warm_up=200))
-        total += float(loss.detach())
-        seconds = time.process_time() - started
-        over = args.minutes and seconds > 60 * args.minutes
-        if run.step % SAVE_EVERY == 0 or over:
+        run.learn(loss_of(networks["unet"], networks["slots"], schedule, batch), args.steps)
+        over = bool(args.minutes) and run.minutes() > args.minutes
+        if run.step % SAVE_EVERY == 0 or over or run.step == args.steps:
             run.save()
-            print(f"step {run.step} loss {total / SAVE_EVERY:.4f} {seconds:.0f} s", flush=True)
-            total = 0.0
-        if run.step % (10 * SAVE_EVERY) == 0 or over:
+        if run.step % (10 * SAVE_EVERY) == 0 or over or run.step == args.steps:
             found = errors.measure(run.average.module, args.prediction)
             print(f"step {run.step} unseen {found}", flush=True)
-        if over:
-            break
 
 
 if __name__ == "__main__":

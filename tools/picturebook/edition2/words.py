@@ -28,7 +28,8 @@ IRREGULAR = {
     "coach": "coaches", "fortress": "fortresses", "spaceman": "spacemen",
 }  # fmt: skip
 COLOURS: dict[str, tuple[str, ...]] = {
-    "red": ("red", "red", "scarlet"), "orange": ("orange",), "yellow": ("yellow", "yellow", "golden"),
+    "red": ("red", "red", "scarlet"), "orange": ("orange",),
+    "yellow": ("yellow", "yellow", "golden"),
     "green": ("green", "green", "emerald"), "blue": ("blue",), "purple": ("purple", "violet"),
     "pink": ("pink",), "brown": ("brown",), "white": ("white",), "black": ("black",),
     "grey": ("grey", "gray"), "turquoise": ("turquoise", "teal", "cyan"),
@@ -53,22 +54,26 @@ ACCESSORIES: dict[str, tuple[str, ...]] = {
 POSES: dict[str, tuple[str, ...]] = {
     "standing": ("standing", "standing still", "standing proudly", "who stands there"),
     "running": ("running", "running fast", "sprinting", "on the run", "who runs"),
-    "posing": ("striking a pose", "posing", "with one arm raised", "waving", "striking a heroic pose",
-               "who strikes a pose"),
+    "posing": ("striking a pose", "posing", "with one arm raised", "waving",
+               "striking a heroic pose", "who strikes a pose"),
     "landing": ("landing", "landing on one knee", "in a landing pose", "kneeling", "who lands"),
 }  # fmt: skip
 NUMBERS = {2: ("two", "2", "a pair of"), 3: ("three", "3"), 4: ("four", "4")}
 PLACES: dict[str, tuple[str, ...]] = {  # with a preposition
     "beach": ("on a beach", "on the beach", "at the beach", "on a sandy beach", "on the sand",
-              "at the seaside"),
-    "city": ("in a city", "in the city", "in a big city", "downtown", "among skyscrapers"),
+              "at the seaside", "along a beach"),
+    "city": ("in a city", "in the city", "in a big city", "downtown", "among skyscrapers",
+             "through a city"),
     "futuristic city": ("in a futuristic city", "in the futuristic city", "in a city of the future",
-                        "in a sci-fi city", "among neon towers"),
-    "forest": ("in a forest", "in the forest", "in the woods", "among pine trees", "in a wood"),
-    "village": ("in a village", "in the village", "in a small village", "in a quiet village"),
+                        "in a sci-fi city", "among neon towers", "through a futuristic city"),
+    "forest": ("in a forest", "in the forest", "in the woods", "among pine trees", "in a wood",
+               "through a forest", "through the woods"),
+    "village": ("in a village", "in the village", "in a small village", "in a quiet village",
+                "through a village"),
     "mountains": ("in the mountains", "near the mountains", "in front of mountains",
-                  "with mountains in the background", "among snowy peaks"),
-    "desert": ("in the desert", "in a desert", "among cactuses", "on a desert dune"),
+                  "with mountains in the background", "among snowy peaks",
+                  "through the mountains"),
+    "desert": ("in the desert", "in a desert", "among cactuses", "on a desert dune", "across the desert"),
     "temple": ("in front of a temple", "at a temple", "by the temple", "before an old temple"),
     "rooftop": ("on a rooftop", "on the rooftop", "on the roof of a building", "on the rooftops"),
     "sea": ("on the sea", "at sea", "on the ocean", "on the open sea", "over the sea",
@@ -77,8 +82,10 @@ PLACES: dict[str, tuple[str, ...]] = {  # with a preposition
                     "in the depths of the ocean"),
     "space": ("in space", "in outer space", "among the planets", "floating in space"),
     "moon": ("on the moon", "on the surface of the moon", "on the lunar surface"),
-    "garden": ("in a garden", "in the garden", "in a flower garden", "among flower beds"),
-    "street": ("in a street", "on the street", "in the street", "on a road between houses"),
+    "garden": ("in a garden", "in the garden", "in a flower garden", "among flower beds",
+               "through a garden"),
+    "street": ("in a street", "on the street", "in the street", "on a road between houses",
+               "along a street"),
     "farm": ("on a farm", "on the farm", "at the farm", "in front of a red barn", "by the barn"),
     "cave": ("in a cave", "in the cave", "inside a cave", "in a dark cave"),
 }  # fmt: skip
@@ -124,7 +131,7 @@ ON = ("on", "on top of", "riding on", "sitting on", "on the back of")
 BEHIND = ("behind", "hiding behind", "half hidden behind")
 UNDER = ("under", "below", "beneath", "underneath")
 OVER = ("flying over", "over", "above", "flying above", "hovering over")
-STYLES = ("", "picture book", "flat colours", "cute", "cartoon", "storybook style", "highly detailed")
+STYLES = ("picture book", "flat colours", "cute", "cartoon", "storybook style")
 TRIGGER = "Minnal Murali"  # names the hero that only a LoRA knows
 
 

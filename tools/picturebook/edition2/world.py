@@ -2,8 +2,8 @@
 
 Figures are cut-outs: a dark line, and around it a rim of paper. Everything moves in steps of GRID
 pixels and comes in four sizes only, so that a drawing has few degrees of freedom, which a small
-model can learn exactly: where a figure could stand anywhere, a model that is not sure draws the mean
-of many places, and that is a blur.
+model can learn exactly: where a figure could stand anywhere, a model that is not sure draws the
+mean of many places, and that is a blur.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from PIL import Image
 from tools.picturebook.edition2.animals import ANIMALS
 from tools.picturebook.edition2.faces import ACCESSORIES as ACCESSORY_PROGRAMS
 from tools.picturebook.edition2.faces import Head
-from tools.picturebook.edition2.pen import GRID, INK, OVERSAMPLE, PAINT, PAGE, RIM, SIZE, Pen
+from tools.picturebook.edition2.pen import GRID, INK, OVERSAMPLE, PAGE, PAINT, RIM, SIZE, Pen
 from tools.picturebook.edition2.people import PEOPLE as PEOPLE_PROGRAMS
 from tools.picturebook.edition2.people import SKELETONS, head_of
 from tools.picturebook.edition2.places import draw_background
@@ -71,7 +71,8 @@ REACH = {  # local units left, right, below, above the foot point
     "flower": (0.38, 0.38, 0.02, 1.12), "mushroom": (0.52, 0.52, 0.02, 1.02),
 }  # fmt: skip
 SEAT = {  # local (u, v) where a rider stands
-    "horse": (-0.12, 0.66), "elephant": (-0.14, 0.78), "turtle": (-0.06, 0.68), "whale": (-0.1, 0.6),
+    "horse": (-0.12, 0.66), "elephant": (-0.14, 0.78), "turtle": (-0.06, 0.68),
+    "whale": (-0.1, 0.6),
     "dragon": (0.0, 0.98), "car": (0.0, 0.88), "bus": (0.0, 0.96), "train": (-0.52, 0.96),
     "house": (-0.02, 0.92), "boat": (0.3, 0.26), "ship": (0.0, 0.6), "mushroom": (0.0, 0.98),
     "castle": (0.0, 0.48), "submarine": (-0.42, 0.68), "bear": (0.0, 0.96),
@@ -153,14 +154,15 @@ def _spots(scene: Scene, rng: random.Random) -> list[Spot]:
     if len(drawings) == 3:
         back = _row(scene, (88, 256, 424), "tiny")
         shift = _steps(rng, 1)
-        return [Spot(s.x + shift, s.y + (GRID if i == 1 else 0), s.size) for i, s in enumerate(back)]
+        down = (0, GRID, 0)
+        return [Spot(s.x + shift, s.y + v, s.size) for s, v in zip(back, down, strict=True)]
     four = _row(scene, (112, 376, 144, 400), "tiny")
     return [Spot(s.x, s.y - (96 if i < 2 else -32), s.size) for i, s in enumerate(four)]
 
 
 def _related(scene: Scene, rng: random.Random) -> list[Spot]:
     """Spots of two figures of which the first is on, behind, under or over the second."""
-    first, second = scene.figures
+    second = scene.figures[1]
     middle, ground = SIZE // 2 + _steps(rng, 1), SIZE - GROUND[scene.place]
     if scene.relation == "on":
         unit = _unit(second.kind, "small")
@@ -198,13 +200,13 @@ def _drawing_order(scene: Scene, count: int) -> list[int]:
 
 
 def draw(scene: Scene) -> tuple[Image.Image, list[Box]]:
-    """The picture (RGB, SIZE x SIZE) and the box of every drawn figure. The same scene always gives
-    the same picture."""
+    """The picture (RGB, SIZE x SIZE) and the box of every drawn figure, in the order of the scene's
+    figures. The same scene always gives the same picture."""
     rng = random.Random(scene.jitter)
     shift = rng.choice((0, GRID)) * PAGE / SIZE
     image = draw_background(scene.place, scene.time, shift)
     drawings, spots = _in_row(scene), _spots(scene, rng) if scene.figures else []
-    boxes: list[Box] = []
+    boxes: dict[int, Box] = {}
     for i in _drawing_order(scene, len(drawings)):
         figure, spot = drawings[i], spots[i]
         unit = _unit(figure.kind, spot.size)
@@ -212,8 +214,8 @@ def draw(scene: Scene) -> tuple[Image.Image, list[Box]]:
             _draw_figure(Pen(image, spot.x, spot.y, unit, grow, ink), figure)
         left, right, below, above = (r * unit for r in _reach(figure))
         corners = (spot.x - left, spot.y - above, spot.x + right, spot.y + below)
-        boxes.append(tuple(min(SIZE, max(0, round(c))) for c in corners))  # type: ignore[arg-type]
-    return image.reduce(OVERSAMPLE), boxes
+        boxes[i] = tuple(min(SIZE, max(0, round(c))) for c in corners)  # type: ignore[assignment]
+    return image.reduce(OVERSAMPLE), [boxes[i] for i in range(len(drawings))]
 
 
 def contact_sheet(scenes: list[Scene], columns: int, side: int = SIZE // 2) -> Image.Image:
@@ -227,10 +229,12 @@ def contact_sheet(scenes: list[Scene], columns: int, side: int = SIZE // 2) -> I
 
 
 def overview(rng: random.Random) -> dict[str, list[Scene]]:
-    """What there is to look at: subjects, places and times, people's poses, heads, and any scenes."""
+    """What there is to look at: subjects, places, people's poses, heads, and any scenes."""
     heads = [Figure("cat", COLOURS[i], mood=mood) for i, mood in enumerate(MOODS)]
     heads += [Figure("bear", COLOURS[i + 4], accessory=a) for i, a in enumerate(ACCESSORIES)]
-    heads += [Figure("girl", COLOURS[i], "normal", "standing", mood) for i, mood in enumerate(MOODS)]
+    heads += [
+        Figure("girl", COLOURS[i], "normal", "standing", mood) for i, mood in enumerate(MOODS)
+    ]
     heads += [Figure("dog", COLOURS[i], size) for i, size in enumerate(SIZES)]
     return {
         "subjects": [
