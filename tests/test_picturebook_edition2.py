@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from tools.picturebook.edition2 import crispness, prompts, words
 from tools.picturebook.edition2.captions import FORMS, all_words, caption, misspelt, plain_caption
 from tools.picturebook.edition2.export import EXAMPLES
-from tools.picturebook.edition2.judge import NAMES, SIZES_OF_FIELDS, everything_right, shares
+from tools.picturebook.edition2.judge import (
+    NAMES,
+    SIZES_OF_FIELDS,
+    everything_right,
+    seen_fields,
+    shares,
+)
 from tools.picturebook.edition2.latent_code import CHANNELS, LEVELS, box_masks
 from tools.picturebook.edition2.pen import GRID, PAINT, SIZE, lighter
 from tools.picturebook.edition2.pool import Pool, training_scene
@@ -51,7 +57,7 @@ from tools.picturebook.edition2.slots import (
     leave_out,
 )
 from tools.picturebook.edition2.vae import encoder_from_code, new_vae
-from tools.picturebook.edition2.world import draw
+from tools.picturebook.edition2.world import MINNAL_MURALI, draw, minnal_murali_scene
 from tools.picturebook.latent_code import LatentCode
 from tools.picturebook.muon import orthogonal
 
@@ -415,3 +421,19 @@ def test_blocks_show(drawings: np.ndarray) -> None:
     blocky = cells + uneven.repeat(32, axis=1).repeat(32, axis=2)
     blocky = blocky.clip(0, 255).astype(np.uint8)
     assert crispness.blockiness(blocky) > 1.3 * crispness.blockiness(drawings)
+
+
+def test_minnal_murali_can_be_drawn_and_judged_and_is_never_in_training(
+    scenes: list[Scene],
+) -> None:
+    rng = random.Random(7)
+    for _ in range(8):
+        scene = minnal_murali_scene(rng)
+        assert draw(scene)[0].size == (SIZE, SIZE)
+        fields = seen_fields(scene)
+        assert all(0 <= value < size for value, size in zip(fields, SIZES_OF_FIELDS, strict=True))
+        assert fields != seen_fields(
+            replace(scene, figures=(replace(scene.figures[0], kind="hero"),))
+        )
+    assert all(f.kind != MINNAL_MURALI for scene in scenes for f in scene.figures)
+    assert len(SIZES_OF_FIELDS) == len(NAMES) == FIELDS

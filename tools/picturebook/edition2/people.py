@@ -288,6 +288,30 @@ def draw_pirate(pen: Pen, bones: Skeleton, c: Colour, mood: str | None) -> None:
     pen.dot(u + 0.4 * r, v + 0.1 * r, 0.28 * r, black)
 
 
+def draw_minnal_murali(pen: Pen, bones: Skeleton, c: Colour, mood: str | None) -> None:
+    """A red and blue suit with a bolt of lightning, a red mask, a long blue scarf; no cape. He has
+    no colour of his own to choose."""
+    red, blue, white = (206, 30, 40), (34, 62, 158), (255, 255, 255)
+    head = Head(*bones.head, HEAD)
+    u, v, r = head.u, head.v, head.r
+    (nu, nv), (hu, hv) = bones.neck, bones.hip
+    pen.arc([(nu - 0.04, nv), (nu - 0.26, nv + 0.04), (nu - 0.46, nv - 0.06)], 0.1, blue)
+    _limbs(pen, bones, 0, red, blue, blue, red)
+    _torso(pen, bones, red)
+    pen.dot(u, v, r, red)
+    _limbs(pen, bones, 1, red, blue, blue, red)
+    pen.line([(hu - 0.1, hv + 0.02), (hu + 0.1, hv + 0.02)], 0.05, blue)
+    cu, cv = nu + (hu - nu) * 0.45, nv + (hv - nv) * 0.45
+    bolt = ((0.04, 0.11), (-0.08, -0.02), (0, -0.02), (-0.04, -0.11), (0.08, 0.03), (0, 0.03))
+    pen.polygon([(cu + du, cv + dv) for du, dv in bolt], GOLD)
+    pen.line([(nu - 0.1, nv + 0.01), (nu + 0.1, nv + 0.01)], 0.08, blue)
+    pen.line([(u - 0.42 * r, v - 0.5 * r), (u + 0.42 * r, v - 0.5 * r)], 0.5 * r, SKIN)
+    for side in (-1, 1):
+        pen.oval(u + side * 0.42 * r, v + 0.1 * r, 0.27 * r, 0.22 * r, white)
+    draw_face(pen, head, mood)
+
+
+MINNAL_MURALI = "minnal murali"  # a kind outside the base model's subjects
 PEOPLE: dict[str, Callable[[Pen, Skeleton, Colour, str | None], None]] = {
     "hero": draw_hero,
     "girl": draw_girl,
@@ -297,4 +321,5 @@ PEOPLE: dict[str, Callable[[Pen, Skeleton, Colour, str | None], None]] = {
     "queen": draw_queen,
     "wizard": draw_wizard,
     "pirate": draw_pirate,
+    MINNAL_MURALI: draw_minnal_murali,
 }

@@ -16,15 +16,13 @@ from tools.picturebook.edition2.animals import ANIMALS
 from tools.picturebook.edition2.faces import ACCESSORIES as ACCESSORY_PROGRAMS
 from tools.picturebook.edition2.faces import Head
 from tools.picturebook.edition2.pen import GRID, INK, OVERSAMPLE, PAGE, PAINT, RIM, SIZE, Pen
-from tools.picturebook.edition2.people import PEOPLE as PEOPLE_PROGRAMS
-from tools.picturebook.edition2.people import SKELETONS, head_of
+from tools.picturebook.edition2.people import MINNAL_MURALI, PEOPLE, SKELETONS, head_of
 from tools.picturebook.edition2.places import draw_background
 from tools.picturebook.edition2.scene import (
     ACCESSORIES,
     COLOURS,
     FLYERS,
     MOODS,
-    PEOPLE,
     PLACES,
     POSES,
     SIZES,
@@ -178,9 +176,9 @@ def _related(scene: Scene, rng: random.Random) -> list[Spot]:
 
 def _draw_figure(pen: Pen, figure: Figure) -> None:
     paint = PAINT[figure.colour]
-    if figure.kind in PEOPLE_PROGRAMS:
+    if figure.kind in PEOPLE:
         bones, head = SKELETONS[figure.pose or "standing"], head_of(figure.pose or "standing")
-        PEOPLE_PROGRAMS[figure.kind](pen, bones, paint, figure.mood)
+        PEOPLE[figure.kind](pen, bones, paint, figure.mood)
     elif figure.kind in ANIMALS:
         program, head = ANIMALS[figure.kind]
         program(pen, paint, figure.mood)
@@ -218,6 +216,14 @@ def draw(scene: Scene) -> tuple[Image.Image, list[Box]]:
     return image.reduce(OVERSAMPLE), [boxes[i] for i in range(len(drawings))]
 
 
+def minnal_murali_scene(rng: random.Random) -> Scene:
+    """A scene of Minnal Murali alone, for a LoRA and for the judge; no scene of the base model's
+    training contains him."""
+    size = rng.choices(SIZES, (0.15, 0.7, 0.15))[0]
+    figure = Figure(MINNAL_MURALI, "red", size, rng.choice(POSES))
+    return Scene(rng.choice(PLACES), rng.choice(TIMES), (figure,), jitter=rng.randrange(2**31))
+
+
 def contact_sheet(scenes: list[Scene], columns: int, side: int = SIZE // 2) -> Image.Image:
     """All pictures, each `side` pixels wide."""
     rows = -(-len(scenes) // columns)
@@ -244,7 +250,7 @@ def overview(rng: random.Random) -> dict[str, list[Scene]]:
         ],
         "places": [Scene(place, time, (), jitter=i)
                    for place in PLACES for i, time in enumerate(TIMES)],
-        "poses": [Scene(PLACES[i], "day", (Figure(kind, COLOURS[i + j], pose=pose),))
+        "poses": [Scene(PLACES[i], TIMES[i % 8], (Figure(kind, COLOURS[(i + j) % 12], pose=pose),))
                   for i, kind in enumerate(PEOPLE) for j, pose in enumerate(POSES)],
         "heads": [Scene(PLACES[i], TIMES[i % 8], (f,)) for i, f in enumerate(heads)],
         "scenes": [sample_scene(rng) for _ in range(64)],
