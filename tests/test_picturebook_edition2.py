@@ -11,8 +11,9 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
-from tools.picturebook.edition2 import crispness, prompts, words
+from tools.picturebook.edition2 import crispness, distill, prompts, words
 from tools.picturebook.edition2.captions import FORMS, all_words, caption, misspelt, plain_caption
+from tools.picturebook.edition2.denoiser import new_noise_schedule
 from tools.picturebook.edition2.export import EXAMPLES
 from tools.picturebook.edition2.judge import (
     NAMES,
@@ -437,3 +438,32 @@ def test_minnal_murali_can_be_drawn_and_judged_and_is_never_in_training(
         )
     assert all(f.kind != MINNAL_MURALI for scene in scenes for f in scene.figures)
     assert len(SIZES_OF_FIELDS) == len(NAMES) == FIELDS
+
+
+def test_the_fast_recipes_aim_is_the_teachers_path() -> None:
+    """A teacher that always answers with the truth: its step lands on the truth's own path, and the
+    last one on the truth, so a student that also does has no loss."""
+    truth = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(3))
+
+    class Knowing(nn.Module):
+        def forward(self, noisy: Tensor, *_: object, **__: object) -> tuple[Tensor]:
+            return (truth,)
+
+        def disable_adapters(self) -> None: ...
+        def enable_adapters(self) -> None: ...
+
+    kept = new_noise_schedule().alphas_cumprod
+    timesteps = torch.tensor([distill.JUMP - 1, 499])
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(4))
+    now = kept[timesteps][:, None, None, None]
+    noisy = now.sqrt() * truth + (1 - now).sqrt() * noise
+    hidden = torch.zeros(2, 1, 1), torch.zeros(2, 1, 1)
+    ahead, before = distill.teachers_step(Knowing(), noisy, timesteps, hidden, kept)  # type: ignore[arg-type]
+    assert before.tolist() == [-1, 499 - distill.JUMP]
+    assert torch.allclose(ahead[0], truth[0], atol=1e-5)
+    then = kept[449]
+    assert torch.allclose(
+        ahead[1], then.sqrt() * truth[1] + (1 - then).sqrt() * noise[1], atol=1e-5
+    )
+    loss = distill.loss_of(Knowing(), truth, noise, timesteps, hidden, kept)  # type: ignore[arg-type]
+    assert float(loss) < 1e-9
