@@ -17,7 +17,7 @@ from tools.picturebook.edition2.scene import sample_any_scene
 from tools.picturebook.edition2.vae import encoder_from_code, new_vae
 from tools.picturebook.latent_code import LatentCode, psnr
 
-STEPS, BATCH, RATE = 12_000, 2, 1.5e-3
+STEPS, BATCH, RATE = 8_000, 2, 1.5e-3
 NOISE = 0.2  # most noise added to a picture's latents, so that the denoiser's errors show less
 SAVE_EVERY = 100
 AVERAGE_DECAY = 0.998

@@ -22,7 +22,7 @@ from tools.picturebook.edition2.run import Run, parser_of
 from tools.picturebook.edition2.slots import SlotEncoder, fields_of, leave_out
 from tools.picturebook.latent_code import LatentCode
 
-STEPS, BATCH, RATE = 24_000, 32, 1e-3
+STEPS, BATCH, RATE = 14_000, 32, 1e-3
 DRAWINGS = 60_000  # the pool at its largest
 FIRST_DRAWINGS, DRAWINGS_A_STEP = 1024, 8  # it starts small, so that training starts at once
 EARLY, EARLY_SHARE = 960, 0.15  # timesteps among the noisiest, where the words decide
