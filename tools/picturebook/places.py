@@ -31,6 +31,12 @@ def tint(colour: Colour, time: str) -> Colour:
         return mix(mix(colour, (70, 76, 92), 0.5), (20, 24, 40), 0.2)
     if time == "snow":
         return mix(colour, (232, 240, 250), 0.34)
+    if time == "sunrise":  # this and the next two belong to the second edition
+        return mix(mix(colour, (255, 190, 200), 0.34), (255, 255, 255), 0.06)
+    if time == "rain":
+        return mix(mix(colour, (96, 124, 148), 0.4), (40, 60, 80), 0.1)
+    if time == "fog":
+        return mix(colour, (222, 226, 226), 0.6)
     return colour
 
 

@@ -21,13 +21,13 @@ LENGTH = 77  # tokens of a prompt, marks included
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def train_merges(texts: list[str]) -> list[tuple[str, str]]:
+def train_merges(texts: list[str], vocabulary: int = VOCABULARY) -> list[tuple[str, str]]:
     """The merges of a byte-level BPE with CLIP's word-end mark."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - 258,
+        vocab_size=vocabulary - 258,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
