@@ -24,7 +24,7 @@ from sdgen.models import ModelSpec
 from sdgen.request import GenerateRequest
 from tests.toy_pipeline import ToyPipeline, ToyWhole
 
-WAIT = 20.0  # seconds; a bound that only a hang reaches
+WAIT = 60.0  # seconds; a bound that only a hang reaches
 
 
 def ask(prompt: str = "a cat", **fields: object) -> GenerateRequest:
