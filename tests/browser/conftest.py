@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
@@ -75,12 +75,18 @@ def open_page(browser: Browser, address: str) -> Iterator[Any]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("requestfailed", _tell_failed)
         return ready(page, address)
 
     yield opened
     for context in contexts:
         context.close()
     assert errors == []
+
+
+def _tell_failed(request: Request) -> None:
+    """A request without an answer, on the standard output: pytest shows it if the test fails."""
+    print(time.strftime("%H:%M:%S"), request.method, request.url, request.failure)
 
 
 def ready(page: Page, address: str) -> Page:
