@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from sdgen.config import Settings
 from sdgen.studio import Studio
@@ -75,7 +76,6 @@ def open_page(browser: Browser, address: str) -> Iterator[Any]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("requestfailed", _tell_failed)
         return ready(page, address)
 
     yield opened
@@ -84,16 +84,42 @@ def open_page(browser: Browser, address: str) -> Iterator[Any]:
     assert errors == []
 
 
-def _tell_failed(request: Request) -> None:
-    """A request without an answer, on the standard output: pytest shows it if the test fails."""
-    print(time.strftime("%H:%M:%S"), request.method, request.url, request.failure)
+class Traffic:
+    """What a page asks for. Told on the standard output, which pytest shows if the test fails."""
+
+    def __init__(self, page: Page) -> None:
+        self._unanswered: list[Request] = []
+        page.on("request", self._asked)
+        page.on("requestfinished", self._answered)
+        page.on("requestfailed", self._failed)
+
+    def tell(self) -> None:
+        """The requests that nobody has answered yet."""
+        for request in self._unanswered:
+            print("no answer yet:", request.method, request.url)
+
+    def _asked(self, request: Request) -> None:
+        self._unanswered.append(request)
+
+    def _answered(self, request: Request) -> None:
+        if request in self._unanswered:  # and not of the page that was left for this one
+            self._unanswered.remove(request)
+
+    def _failed(self, request: Request) -> None:
+        self._answered(request)
+        print("failed:", request.method, request.url, request.failure)
 
 
 def ready(page: Page, address: str) -> Page:
     """Go there and wait until what the browser remembered is in the form."""
+    traffic = Traffic(page)
     page.goto(address)
-    page.wait_for_selector("#generate")
-    page.wait_for_function("window.sdgenRestored === true")
+    try:
+        page.wait_for_selector("#generate")
+        page.wait_for_function("window.sdgenRestored === true")
+    except PlaywrightTimeout:
+        traffic.tell()
+        raise
     return page
 
 
